@@ -1,0 +1,1 @@
+"""The vocabulary every other folder speaks: errors, limits, ids, flags, addresses, units."""

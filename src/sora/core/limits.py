@@ -1,0 +1,88 @@
+"""Every ceiling, with its reason. What operators may change has the same name in the configuration.
+
+Zero never means unlimited. Sizes are in octets, times in seconds.
+"""
+
+from typing import Final
+
+# What one peer can make us hold
+UNAUTHENTICATED_HELD_MAX: Final = 65_536
+"""Promise P6: octets held for a peer that has not signed in, on any protocol."""
+UNAUTHENTICATED_TIME_MAX: Final = 60.0
+"""Promise P6: seconds until a peer must have signed in."""
+BAD_COMMANDS_MAX: Final = 20
+"""Malformed commands in a row until the connection is closed."""
+OUTPUT_HELD_MAX: Final = 1_048_576
+"""Octets of answers waiting for a slow reader before the command that makes them is paused."""
+
+# IMAP
+IMAP_LINE_MAX: Final = 65_536
+"""Octets of one command without its literals (RFC 7162 4 asks for at least 8,192)."""
+IMAP_LINE_MAX_UNAUTHENTICATED: Final = 8_192
+IMAP_LITERAL_MAX: Final = 65_536
+"""One literal of any command but APPEND."""
+IMAP_LITERAL_MAX_UNAUTHENTICATED: Final = 4_096
+"""A literal before login: a name or a password."""
+IMAP_LITERALS_MAX: Final = 131_072
+"""The sum of all literals of one command but APPEND's message (CVE-2024-34055)."""
+IMAP_LITERAL_COUNT_MAX: Final = 1_000
+IMAP_DRAIN_MAX: Final = 134_217_728
+"""A refused non-synchronizing literal up to this size is read and dropped; above it: BYE."""
+IMAP_NESTING_MAX: Final = 32
+"""Parentheses within parentheses in any command."""
+IMAP_LIST_ITEMS_MAX: Final = 1_000
+"""Members of one parenthesized list (fetch items, header names, flags)."""
+IMAP_SET_RANGES_MAX: Final = 10_000
+"""Ranges of one sequence set."""
+IMAP_SEARCH_KEYS_MAX: Final = 1_000
+IMAP_PATTERN_MAX: Final = 1_024
+"""Octets of one LIST pattern."""
+IMAP_FETCH_PAGE: Final = 500
+"""Messages read from the database at once while answering FETCH."""
+IMAP_BODY_PAGE_MAX: Final = 4_194_304
+"""Octets of bodies read ahead at once while answering FETCH."""
+
+# Messages and MIME
+MESSAGE_MAX: Final = 52_428_800
+"""Default largest message by LMTP and APPEND (setting `message_max`)."""
+STAGING_MAX: Final = 1_048_576
+"""Bodies up to this size are staged in PostgreSQL (setting `staging_max`); psycopg2 sends them as hex."""
+HEADER_SCAN_MAX: Final = 1_048_576
+"""Octets of one header block that are read as header fields; fetching returns all octets regardless."""
+HEADER_STORED_MAX: Final = 65_536
+"""A header block up to this size is kept beside the envelope, so that header fetches need no body."""
+MIME_PARTS_MAX: Final = 1_000
+"""Body parts described by BODYSTRUCTURE; what follows belongs to the last part described."""
+MIME_DEPTH_MAX: Final = 100
+"""Multiparts and messages within each other."""
+MIME_PARAMETERS_MAX: Final = 100
+"""Parameters of one header field, RFC 2231 fragments included."""
+ADDRESSES_MAX: Final = 1_000
+"""Addresses of one header field that ENVELOPE shows."""
+ENVELOPE_FIELD_MAX: Final = 32_768
+"""Octets of one header field that ENVELOPE shows."""
+TEXT_MAX: Final = 1_048_576
+"""Characters of decoded body text kept for search; longer bodies are searched from their bytes."""
+PREVIEW_MAX: Final = 200
+"""Characters of a preview (RFC 8970)."""
+
+# Mailboxes
+MAILBOX_NAME_MAX: Final = 1_000
+"""Octets of a mailbox name in UTF-8."""
+MAILBOX_DEPTH_MAX: Final = 32
+MAILBOXES_MAX: Final = 10_000
+"""Mailboxes of one account."""
+SUBSCRIPTIONS_MAX: Final = 10_000
+KEYWORDS_MAX: Final = 200
+"""Different keywords in one mailbox (CVE-2021-33582)."""
+KEYWORDS_PER_MESSAGE_MAX: Final = 50
+
+# LMTP
+LMTP_LINE_MAX: Final = 4_096
+"""One command line (RFC 5321 4.5.3.1.4 asks for 512, extensions add; SMTPUTF8 addresses are longer)."""
+LMTP_RECIPIENTS_MAX: Final = 1_000
+LMTP_TRANSACTION_OCTETS_MAX: Final = 134_217_728
+
+# Passwords
+PASSWORD_MAX: Final = 1_024
+"""Octets; longer ones are refused before any hashing."""

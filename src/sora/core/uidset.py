@@ -1,0 +1,100 @@
+"""Sets of message numbers: parsed from the wire, bounded, and written back in shortest form.
+
+RFC 3501 9 (`sequence-set`). `*` is resolved against a maximum that the caller supplies.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from sora.core.ids import UID_MAX
+
+STAR: Final = 0
+"""How `*` is kept until it is resolved (0 is no message number)."""
+
+_ITEM = re.compile(rb"(\*|[1-9][0-9]{0,9})(?::(\*|[1-9][0-9]{0,9}))?\Z")
+
+
+@attrs.frozen
+class UidSet:
+    """Ranges as the client wrote them, `STAR` standing for the largest number in use."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+    def resolve(self, largest: int) -> list[tuple[int, int]]:
+        """Return ascending, disjoint (first, last) pairs with `*` replaced by `largest`.
+
+        `n:*` with n above `largest` means `largest:n`, so it always includes the last message
+        (RFC 3501 6.4.8). With `largest` 0 (an empty mailbox) `*` stands for nothing.
+        """
+        pairs: list[tuple[int, int]] = []
+        for first, last in self.ranges:
+            low, high = (largest if n == STAR else n for n in (first, last))
+            if low > high:
+                low, high = high, low
+            if high > 0:
+                pairs.append((max(low, 1), high))
+        pairs.sort()
+        merged: list[tuple[int, int]] = []
+        for low, high in pairs:
+            if merged and low <= merged[-1][1] + 1:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+            else:
+                merged.append((low, high))
+        return merged
+
+    def __str__(self) -> str:
+        def text(number: int) -> str:
+            return "*" if number == STAR else str(number)
+
+        return ",".join(text(a) if a == b else f"{text(a)}:{text(b)}" for a, b in self.ranges)
+
+
+def parse(text: bytes, ranges_max: int) -> UidSet:
+    """Parse a `sequence-set`; raises `ValueError` when malformed or of more than `ranges_max` ranges."""
+    items = text.split(b",", ranges_max)
+    if len(items) > ranges_max:
+        raise ValueError(f"more than {ranges_max} ranges")
+    ranges = []
+    for item in items:
+        match = _ITEM.match(item)
+        if match is None:
+            raise ValueError("malformed sequence set")
+        first, last = match.group(1), match.group(2) or match.group(1)
+        pair = tuple(STAR if n == b"*" else int(n) for n in (first, last))
+        if max(pair) > UID_MAX:
+            raise ValueError("number above 4294967295")
+        ranges.append((pair[0], pair[1]))
+    return UidSet(tuple(ranges))
+
+
+def pick(sorted_uids: Sequence[int], pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield (index, uid) of each member of an ascending sequence that lies in the resolved `pairs`.
+
+    Costs in proportion to what is found, not to the width of the ranges.
+    """
+    count = len(sorted_uids)
+    for low, high in pairs:
+        index = bisect_left(sorted_uids, low)
+        while index < count and (uid := sorted_uids[index]) <= high:
+            yield index, uid
+            index += 1
+
+
+def compact(numbers: Iterable[int]) -> str:
+    """Write numbers in the given order as a sequence set, runs of successors as `first:last`."""
+    parts: list[str] = []
+    first = last = -1
+    for number in numbers:
+        if number == last + 1 and first >= 0:
+            last = number
+            continue
+        if first >= 0:
+            parts.append(str(first) if first == last else f"{first}:{last}")
+        first = last = number
+    if first >= 0:
+        parts.append(str(first) if first == last else f"{first}:{last}")
+    return ",".join(parts)

@@ -1,0 +1,1 @@
+"""Sockets: the one adapter between protocol cores and Twisted, listeners, TLS, timers."""

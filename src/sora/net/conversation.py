@@ -1,0 +1,192 @@
+"""The one adapter between a protocol core and a Twisted transport.
+
+A connection is one coroutine, `converse`, that takes events with `receive` and answers with `send`.
+Bytes go through `feed` (the core) and wait as events; reading pauses while events wait, so a peer
+that floods is held back by TCP. Answers are joined into one write per turn; `drained` waits for a
+slow reader. When the connection is lost the coroutine is cancelled, wherever it waits.
+"""
+
+import math
+from collections import deque
+from typing import Generic, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer, ITransport
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from sora.net.wheel import Wheel
+
+E = TypeVar("E")
+_FLUSH_AT = 65_536
+_CLOSED = Failure(ConnectionDone())  # type: ignore[no-untyped-call]
+
+
+@implementer(IPushProducer)
+class Conversation(Protocol, Generic[E]):
+    """A connection as a coroutine over events of type `E`."""
+
+    log = Logger()
+    transport: ITransport
+
+    def __init__(self, wheel: Wheel) -> None:
+        self.wheel = wheel
+        self.expires_at = math.inf
+        self._events: deque[E] = deque()
+        self._waiting: Deferred[None] | None = None
+        self._output: list[bytes] = []
+        self._output_size = 0
+        self._reading_paused = False
+        self._writing_paused: Deferred[None] | None = None
+        self._slow = False
+        self._running: Deferred[None] | None = None
+        self.lost = False
+
+    # ------------------------------------------------------------ what a protocol supplies
+
+    def feed(self, data: bytes) -> list[E]:
+        """Turn received bytes into events; the protocol core does it."""
+        raise NotImplementedError
+
+    async def converse(self) -> None:
+        """Hold the whole conversation; returning closes the connection."""
+        raise NotImplementedError
+
+    def expire(self) -> None:
+        """The deadline passed: say goodbye and close. Called by the wheel."""
+        self.close()
+
+    def broke(self, failure: Failure) -> None:
+        """`converse` raised something that is a bug; the connection closes after this."""
+
+    def ended(self) -> None:
+        """The connection is gone; release what belongs to it."""
+
+    # ------------------------------------------------------------ what a protocol uses
+
+    async def receive(self) -> E:
+        """Return the next event, waiting for it; what was sent so far is flushed before waiting."""
+        while not self._events:
+            self.flush()
+            self._resume_reading()
+            self._waiting = Deferred()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+        return self._events.popleft()
+
+    @property
+    def pending(self) -> bool:
+        """Whether an event waits."""
+        return bool(self._events)
+
+    def push(self, event: E) -> None:
+        """Put an event that did not come from the peer behind those that wait."""
+        self._events.append(event)
+        self._wake()
+
+    def send(self, data: bytes) -> None:
+        """Answer; the bytes leave with the next flush."""
+        self._output.append(data)
+        self._output_size += len(data)
+        if self._output_size >= _FLUSH_AT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was sent in one piece."""
+        if self._output:
+            data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
+            self._output.clear()
+            self._output_size = 0
+            if not self.lost:
+                self.transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait until the peer has taken enough for more to be made."""
+        if self._output_size >= _FLUSH_AT:
+            self.flush()
+        while self._slow:
+            self._writing_paused = Deferred()
+            try:
+                await self._writing_paused
+            finally:
+                self._writing_paused = None
+
+    def expire_in(self, seconds: float) -> None:
+        """Set the deadline, from now; `math.inf` for none."""
+        earlier = self.expires_at
+        self.expires_at = self.wheel.now() + seconds
+        if earlier == math.inf or self.expires_at < earlier:
+            self.wheel.watch(self)
+
+    def close(self) -> None:
+        """Flush and close; `converse` is cancelled when the transport says that it is lost."""
+        self.flush()
+        if not self.lost:
+            self.transport.loseConnection()
+
+    # ------------------------------------------------------------ what Twisted calls
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, True)  # type: ignore[attr-defined]
+        self._running = Deferred.fromCoroutine(self._run())
+
+    def dataReceived(self, data: bytes) -> None:
+        self._events.extend(self.feed(data))
+        self._wake()
+
+    def connectionLost(self, reason: Failure = _CLOSED) -> None:
+        self.lost = True
+        self.expires_at = math.inf
+        if self._running is not None:
+            self._running.cancel()
+        self._events.clear()
+        self.ended()
+
+    def pauseProducing(self) -> None:
+        self._slow = True
+
+    def resumeProducing(self) -> None:
+        self._slow = False
+        if self._writing_paused is not None:
+            self._writing_paused.callback(None)
+
+    def stopProducing(self) -> None:
+        self._slow = False
+
+    # ------------------------------------------------------------ inside
+
+    async def _run(self) -> None:
+        try:
+            await self.converse()
+        except CancelledError:
+            if not self.lost:
+                raise
+        except Exception:  # noqa: BLE001  the boundary: what arrives here is a bug
+            failure = Failure()  # type: ignore[no-untyped-call]
+            if self.lost:
+                return
+            self.log.failure("the conversation broke", failure)
+            self.broke(failure)
+        if not self.lost:
+            self.flush()
+            self.transport.unregisterProducer()  # type: ignore[attr-defined]
+            self.transport.loseConnection()
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            if self._events:
+                waiting, self._waiting = self._waiting, None
+                waiting.callback(None)
+        if self._events and not self._reading_paused and not self.lost:
+            self._reading_paused = True
+            self.transport.pauseProducing()  # type: ignore[attr-defined]
+
+    def _resume_reading(self) -> None:
+        if self._reading_paused and not self.lost:
+            self._reading_paused = False
+            self.transport.resumeProducing()  # type: ignore[attr-defined]

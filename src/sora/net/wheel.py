@@ -1,0 +1,58 @@
+"""One timer per process for all connections' deadlines, instead of a DelayedCall per connection.
+
+A deadline that moves costs one assignment; the wheel looks at a connection only when the deadline it
+last knew has come, and puts it back if it moved meanwhile. Resolution: one second, never early.
+"""
+
+import math
+from typing import Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+class Expiring(Protocol):
+    """Something with a deadline in the clock's seconds; `math.inf` means none."""
+
+    expires_at: float
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+
+
+class Wheel:
+    """Buckets of one second; the clock is asked for a call only while a bucket is filled."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._buckets: dict[int, set[Expiring]] = {}
+        self._call: IDelayedCall | None = None
+
+    def now(self) -> float:
+        """The clock's seconds."""
+        return float(self._clock.seconds())
+
+    def watch(self, member: Expiring) -> None:
+        """Start to watch `member`, whose `expires_at` is set; to stop, set it to `math.inf`."""
+        if member.expires_at == math.inf:
+            return
+        second = math.ceil(member.expires_at)
+        self._buckets.setdefault(second, set()).add(member)
+        if self._call is None or not self._call.active():
+            self._call = self._clock.callLater(1.0, self._tick)
+
+    def _tick(self) -> None:
+        now = self.now()
+        for second in [second for second in self._buckets if second <= now]:
+            for member in self._buckets.pop(second):
+                if member.expires_at <= now:
+                    member.expire()
+                else:
+                    self.watch(member)
+        if self._buckets and (self._call is None or not self._call.active()):
+            self._call = self._clock.callLater(1.0, self._tick)
+
+    def stop(self) -> None:
+        """Forget everything and leave no timer."""
+        self._buckets.clear()
+        if self._call is not None and self._call.active():
+            self._call.cancel()

@@ -1,0 +1,1 @@
+"""The interfaces to what is kept, the row types, and an in-memory implementation for tests."""

@@ -1,0 +1,359 @@
+"""The rows and requests that cross the store's interfaces: values only, no behaviour that does I/O."""
+
+from array import array
+from datetime import date, datetime
+from enum import Enum, Flag, auto
+
+import attrs
+
+from sora.core.flags import Change
+from sora.core.ids import AccountId, BodyId, EmailId, MailboxId, ModSeq, ThreadId, Uid
+
+# ---------------------------------------------------------------- accounts
+
+
+class AccountStatus(Enum):
+    """Whether an account may be used; mail for a suspended one is still taken."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DELETED = "deleted"
+
+
+@attrs.frozen
+class Credential:
+    """One secret that opens an account: its hash, never the secret."""
+
+    id: int
+    hash: str
+
+
+@attrs.frozen
+class Login:
+    """What signing in needs to know of an account."""
+
+    account: AccountId
+    address: str
+    """The account's primary address."""
+    status: AccountStatus
+    credentials: tuple[Credential, ...]
+
+
+@attrs.frozen
+class Recipient:
+    """Where mail for one address goes."""
+
+    account: AccountId
+    address: str
+    """The account's primary address."""
+    status: AccountStatus
+    inbox: MailboxId
+
+
+@attrs.frozen
+class AccountRow:
+    """An account as the administrator sees it."""
+
+    id: AccountId
+    address: str
+    aliases: tuple[str, ...]
+    status: AccountStatus
+    created_at: datetime
+    mailboxes: int
+    messages: int
+    size: int
+    """Octets of all messages."""
+
+
+# ---------------------------------------------------------------- mailboxes
+
+
+@attrs.frozen
+class NewMailbox:
+    """A mailbox to create with an account, or by CREATE."""
+
+    name: str
+    special_use: str | None = None
+    """`\\Sent` and so on (RFC 6154), with the backslash."""
+    subscribed: bool = False
+
+
+@attrs.frozen
+class MailboxRow:
+    """A mailbox with its counters; counters equal a recount at any time."""
+
+    id: MailboxId
+    name: str
+    special_use: str | None
+    uid_validity: int
+    uid_next: int
+    highest_modseq: ModSeq
+    messages: int
+    unseen: int
+    deleted: int
+    size: int
+    deleted_size: int
+    recent: int
+    """Messages no session was told are \\Recent yet."""
+    keywords: tuple[str, ...]
+    subscribed: bool
+
+
+@attrs.frozen
+class Listing:
+    """All that LIST, LSUB and STATUS need, read at once."""
+
+    mailboxes: tuple[MailboxRow, ...]
+    """Ascending by name."""
+    subscriptions: tuple[str, ...]
+    """Names, also of mailboxes that do not exist (RFC 3501 6.3.6)."""
+
+
+@attrs.frozen
+class Columns:
+    """The messages of a mailbox as packed columns, ascending by UID, all of one length."""
+
+    uids: "array[int]"
+    """typecode `I`"""
+    flags: "array[int]"
+    """typecode `B`: bits of `core.flags`"""
+    modseqs: "array[int]"
+    """typecode `Q`"""
+    keywords: dict[int, tuple[str, ...]]
+    """Only the UIDs that have keywords."""
+
+
+@attrs.frozen
+class Opened:
+    """The answer to opening a mailbox: its row and its messages, of one moment."""
+
+    mailbox: MailboxRow
+    columns: Columns
+    recent_from: Uid
+    """UIDs from here on are \\Recent in this session (RFC 3501 2.3.2)."""
+
+
+@attrs.frozen
+class Changes:
+    """What happened in a mailbox after a modseq, up to `mailbox.highest_modseq`."""
+
+    mailbox: MailboxRow
+    columns: Columns
+    """Messages that are new or changed, as they are now."""
+    vanished: "array[int]"
+    """UIDs expunged since, ascending; some may never have been seen by the asker."""
+
+
+# ---------------------------------------------------------------- bodies and messages
+
+
+@attrs.frozen
+class BodyRef:
+    """Enough to find a body's bytes, wherever they are."""
+
+    id: BodyId
+    hash: bytes
+    """BLAKE3, 32 octets, of the bytes as received."""
+    size: int
+    object_key: str
+    """The object store's key: scope, hash and a nonce, never used twice."""
+    staged: bool
+    """Whether the bytes may still lie in PostgreSQL (and perhaps nowhere else)."""
+
+
+@attrs.define
+class Described:
+    """All that parsing yields of a body; `mime.describe` makes it, once per body."""
+
+    envelope: bytes
+    """ENVELOPE's parenthesized value, wire form."""
+    structure: bytes
+    """BODYSTRUCTURE's value, wire form, with extension data."""
+    body: bytes
+    """BODY's value, wire form, without extension data."""
+    header: bytes | None
+    """The header block with its empty line, as received; None if over `HEADER_STORED_MAX`."""
+    sent_at: datetime | None
+    """The Date header."""
+    sent_day: date | None
+    """The Date header's calendar day in its own zone (SENTSINCE and so on)."""
+    subject: str
+    """Decoded."""
+    base_subject: str
+    """RFC 5256 2.1, folded."""
+    sort_from: str
+    """First From mailbox's local part, folded (RFC 5256 3, SORT FROM)."""
+    sort_to: str
+    sort_cc: str
+    display_from: str
+    """RFC 5957 display name or address, folded."""
+    display_to: str
+    message_id: str | None
+    in_reply_to: str | None
+    references: tuple[str, ...]
+    """RFC 5256 threading: valid message ids of References, else of In-Reply-To."""
+    thread: ThreadId
+    """Derived from the first reference or the message id, so that a conversation shares it."""
+    fields: dict[str, str]
+    """Lower-cased header name to folded, decoded, unfolded text; several fields joined by a newline."""
+    header_text: str
+    """The whole header, decoded and folded, for TEXT."""
+    body_text: str
+    """Decoded text of all text parts (HTML as text), folded, for BODY and TEXT."""
+    text_complete: bool
+    """False if a bound cut `fields`, `header_text` or `body_text`: search must then read the bytes."""
+    preview: str
+
+
+@attrs.define
+class NewBody:
+    """A body on its way in."""
+
+    scope: str
+    """Dedup scope: `account/7`, `domain/example.org` or `global`."""
+    hash: bytes
+    size: int
+    object_key: str
+    data: bytes | None
+    """The bytes to stage; None when the object store has them already."""
+    described: Described
+
+
+@attrs.define
+class NewMessage:
+    """A message to insert: which body, where, with what around it."""
+
+    mailbox: MailboxId
+    body: NewBody
+    """Messages of one batch that share a `NewBody` object share one stored body."""
+    trace: bytes = b""
+    """The per-copy trace header, whole lines with CRLF, prepended on reading."""
+    flags: int = 0
+    keywords: tuple[str, ...] = ()
+    internal_date: datetime | None = None
+    """None: now."""
+    suppress: tuple[str, float] | None = None
+    """(recipient line of the trace, window in seconds): if a message with the same body and that very
+    line came to the same account within the window, this one is a retry and is not stored again."""
+
+
+@attrs.frozen
+class Inserted:
+    """Where a message went."""
+
+    uid_validity: int
+    uid: Uid
+    modseq: ModSeq
+    duplicate: bool = False
+    """The message was there already; the numbers are those of the earlier copy, or 0 if it has moved on."""
+    body: BodyRef | None = None
+    """Where the body is, so that the writer can fill caches."""
+
+
+class Want(Flag):
+    """Which columns a fetch reads; UID, flags and modseq come from the view and need no reading."""
+
+    DATES = auto()
+    SIZE = auto()
+    ENVELOPE = auto()
+    STRUCTURE = auto()
+    BODY = auto()
+    HEADER = auto()
+    """trace and stored header block"""
+    BYTES = auto()
+    """trace and body reference"""
+    PREVIEW = auto()
+
+
+@attrs.define
+class FetchRow:
+    """What a fetch read of one message; what was not wanted is None."""
+
+    uid: Uid
+    internal_date: datetime | None = None
+    save_date: datetime | None = None
+    size: int | None = None
+    """RFC822.SIZE: trace and body."""
+    email: EmailId | None = None
+    thread: ThreadId | None = None
+    envelope: bytes | None = None
+    structure: bytes | None = None
+    body: bytes | None = None
+    trace: bytes | None = None
+    header: bytes | None = None
+    """None also when too large to be stored apart: read the body."""
+    ref: BodyRef | None = None
+    preview: str | None = None
+
+
+@attrs.frozen
+class FlagChange:
+    """A STORE: on which messages, what, and on which condition."""
+
+    uids: tuple[int, ...]
+    change: Change
+    flags: int
+    keywords: tuple[str, ...]
+    unchanged_since: int | None = None
+
+
+@attrs.frozen
+class FlagsStored:
+    """A STORE's outcome."""
+
+    modseq: ModSeq
+    """The mailbox's highest modseq after it."""
+    columns: Columns
+    """The named messages that exist and were not refused, as they are now (changed or not)."""
+    refused: tuple[int, ...]
+    """UIDs changed after `unchanged_since` (RFC 7162 3.1.3, MODIFIED)."""
+
+
+@attrs.frozen
+class Copied:
+    """A COPY's or MOVE's outcome; `source[i]` became `target[i]`."""
+
+    uid_validity: int
+    source: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+@attrs.frozen
+class Found:
+    """A search's outcome."""
+
+    uids: "array[int]"
+    """typecode `I`, ascending"""
+    undecided: "array[int]"
+    """UIDs whose stored text is incomplete and which only their bytes can decide."""
+
+
+@attrs.frozen
+class Actor:
+    """Who does something, for tombstones and the audit trail."""
+
+    account: AccountId | None
+    address: str
+    protocol: str
+    session: str
+
+
+# ---------------------------------------------------------------- upload and collection
+
+
+@attrs.frozen
+class Upload:
+    """A staged body claimed by an uploader."""
+
+    ref: BodyRef
+    data: bytes
+    attempts: int
+
+
+@attrs.frozen
+class Finding:
+    """Something `check` found wrong: `kind` is a stable word, `where` names the rows."""
+
+    kind: str
+    where: str
+    detail: str
