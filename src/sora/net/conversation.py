@@ -178,10 +178,9 @@ class Conversation(Protocol, Generic[E]):
             self.transport.loseConnection()
 
     def _wake(self) -> None:
-        if self._waiting is not None:
-            if self._events:
-                waiting, self._waiting = self._waiting, None
-                waiting.callback(None)
+        if self._waiting is not None and self._events:
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(None)
         if self._events and not self._reading_paused and not self.lost:
             self._reading_paused = True
             self.transport.pauseProducing()  # type: ignore[attr-defined]

@@ -1,13 +1,14 @@
 """The rows and requests that cross the store's interfaces: values only, no behaviour that does I/O."""
 
 from array import array
-from datetime import date, datetime
+from datetime import datetime
 from enum import Enum, Flag, auto
 
 import attrs
 
 from sora.core.flags import Change
 from sora.core.ids import AccountId, BodyId, EmailId, MailboxId, ModSeq, ThreadId, Uid
+from sora.mime.description import Described
 
 # ---------------------------------------------------------------- accounts
 
@@ -159,50 +160,6 @@ class BodyRef:
     """The object store's key: scope, hash and a nonce, never used twice."""
     staged: bool
     """Whether the bytes may still lie in PostgreSQL (and perhaps nowhere else)."""
-
-
-@attrs.define
-class Described:
-    """All that parsing yields of a body; `mime.describe` makes it, once per body."""
-
-    envelope: bytes
-    """ENVELOPE's parenthesized value, wire form."""
-    structure: bytes
-    """BODYSTRUCTURE's value, wire form, with extension data."""
-    body: bytes
-    """BODY's value, wire form, without extension data."""
-    header: bytes | None
-    """The header block with its empty line, as received; None if over `HEADER_STORED_MAX`."""
-    sent_at: datetime | None
-    """The Date header."""
-    sent_day: date | None
-    """The Date header's calendar day in its own zone (SENTSINCE and so on)."""
-    subject: str
-    """Decoded."""
-    base_subject: str
-    """RFC 5256 2.1, folded."""
-    sort_from: str
-    """First From mailbox's local part, folded (RFC 5256 3, SORT FROM)."""
-    sort_to: str
-    sort_cc: str
-    display_from: str
-    """RFC 5957 display name or address, folded."""
-    display_to: str
-    message_id: str | None
-    in_reply_to: str | None
-    references: tuple[str, ...]
-    """RFC 5256 threading: valid message ids of References, else of In-Reply-To."""
-    thread: ThreadId
-    """Derived from the first reference or the message id, so that a conversation shares it."""
-    fields: dict[str, str]
-    """Lower-cased header name to folded, decoded, unfolded text; several fields joined by a newline."""
-    header_text: str
-    """The whole header, decoded and folded, for TEXT."""
-    body_text: str
-    """Decoded text of all text parts (HTML as text), folded, for BODY and TEXT."""
-    text_complete: bool
-    """False if a bound cut `fields`, `header_text` or `body_text`: search must then read the bytes."""
-    preview: str
 
 
 @attrs.define
