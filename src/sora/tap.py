@@ -1,0 +1,32 @@
+"""What `twistd sora` calls: the options and the service made from them."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+
+class Options(usage.Options):
+    """`twistd sora [--config FILE] [--state DIR]`."""
+
+    optParameters: ClassVar[list[list[str | None]]] = [
+        ["config", "c", None, "The configuration file (TOML); without one the embedded defaults are used."],
+        ["state", "s", None, "The state directory of the embedded defaults (default: var)."],
+    ]
+
+    def path(self, name: str) -> Path | None:
+        """Return an option as a path, if it was given."""
+        value = self[name]
+        return None if value is None else Path(value)
+
+
+def makeService(options: Options, only: str | None = None) -> IService:
+    """Build the service; `only` restricts it to servers of one type. Raises `usage.UsageError`."""
+    from sora.core.errors import ConfigurationInvalid
+    from sora.service.run import service_for
+
+    try:
+        return service_for(options.path("config"), options.path("state"), only=only)
+    except ConfigurationInvalid as error:
+        raise usage.UsageError("\n" + "\n".join(error.complaints)) from None
