@@ -1,0 +1,95 @@
+"""How a log line looks: one line an event, as text or JSON, with session, account and protocol.
+
+twistd is started with `--logger sora.observe.log.observer`; the configuration sets level and form later.
+Whoever holds a conversation sets the context variables, and every line written on its behalf carries them.
+Values are escaped, so that nothing a peer sends can start a line of its own.
+"""
+
+import json
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+import attrs
+from twisted.logger import FileLogObserver, ILogObserver, LogLevel, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+session: ContextVar[str] = ContextVar("session", default="")
+account: ContextVar[str] = ContextVar("account", default="")
+protocol: ContextVar[str] = ContextVar("protocol", default="")
+
+_CONTEXT: Final = (("protocol", protocol), ("session", session), ("account", account))
+_LEVELS: Final = {
+    "debug": LogLevel.debug,
+    "info": LogLevel.info,
+    "warn": LogLevel.warn,
+    "warning": LogLevel.warn,
+    "error": LogLevel.error,
+}
+
+
+@attrs.define
+class Form:
+    """What is shown and how; one per process, changed by `configure`."""
+
+    level: Any = LogLevel.info
+    json: bool = False
+    debug: bool = False
+    """Whether debug lines are shown: hot paths ask this before they build one."""
+
+
+form: Final = Form()
+
+
+def configure(*, level: str, json_lines: bool) -> None:
+    """Set what is shown. Raises `KeyError` for an unknown level."""
+    form.level = _LEVELS[level]
+    form.json = json_lines
+    form.debug = form.level == LogLevel.debug
+
+
+def _context() -> dict[str, str]:
+    return {name: value for name, variable in _CONTEXT if (value := variable.get())}
+
+
+def _escaped(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
+
+
+def render(event: dict[str, Any]) -> str | None:
+    """Return the line for an event, or None if its level is not shown."""
+    level = event.get("log_level", LogLevel.info)
+    if level < form.level:
+        return None
+    when = datetime.fromtimestamp(event.get("log_time", 0.0), UTC).isoformat(timespec="milliseconds")
+    message = formatEvent(event)
+    failure = event.get("log_failure")
+    trace = failure.getTraceback() if isinstance(failure, Failure) else ""
+    if form.json:
+        fields = {"time": when, "level": level.name, "source": event.get("log_namespace", ""), "message": message}
+        fields.update(_context())
+        if trace:
+            fields["traceback"] = trace
+        return json.dumps(fields, ensure_ascii=False) + "\n"
+    context = "".join(f" {name}={_escaped(value)}" for name, value in _context().items())
+    lines = message.split("\n")
+    text = "\n  ".join(_escaped(line) for line in lines)
+    return f"{when} {level.name:5} {text}{context}\n" + trace
+
+
+@implementer(ILogObserver)
+class _Silent:
+    """Drops everything: for a process without a standard error."""
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        return None
+
+
+def observer(stream: TextIO | None = None) -> ILogObserver:
+    """Return the observer that twistd uses, writing to standard error unless told otherwise."""
+    target = stream if stream is not None else sys.stderr
+    if target is None:
+        return _Silent()
+    return FileLogObserver(target, render)
