@@ -1,0 +1,205 @@
+"""Turns raw bytes into a stored body: described, hashed, scoped, and put where an acknowledgement may rest on it.
+
+Both ways in come through here: IMAP APPEND by `Appender.append`, deliveries by `examine`, `place` and
+`settle`. Bodies up to `staging_max` travel inside the inserting transaction; larger ones are in the object
+store before it begins, and their object is deleted again if the transaction certainly did not keep it.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Final, Protocol, TypeVar
+
+import attrs
+from blake3 import blake3
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from sora.core import limits
+from sora.core.errors import CommitUnknown, MessageTooLarge, SoraError
+from sora.core.ids import AccountId, MailboxId, ModSeq
+from sora.mime.description import Described
+from sora.store.interfaces import BodyReader, Mailboxes, Messages, ObjectStore
+from sora.store.model import Inserted, NewBody, NewMessage, Want
+
+T = TypeVar("T")
+
+INLINE_MAX: Final = 262_144
+"""Octets up to which a body is described on the reactor's own time; larger ones are described in a thread."""
+WITNESS_MODSEQS: Final = 256
+"""How many of a mailbox's latest changes are read when the answer to an APPEND's COMMIT was lost."""
+
+
+class DedupScope(Enum):
+    """Among whose messages equal bodies are kept once."""
+
+    ACCOUNT = "account"
+    DOMAIN = "domain"
+    GLOBAL = "global"
+
+
+class Background(Protocol):
+    """Runs a function in a bounded pool of threads: `partial(aio.in_thread, reactor, pool)`."""
+
+    def __call__(self, function: Callable[[bytes], T], argument: bytes, /) -> "Deferred[T]":
+        """Return a Deferred of `function(argument)`."""
+
+
+@attrs.define
+class Examined:
+    """A body's bytes with all that depends on nothing but them."""
+
+    raw: bytes
+    hash: bytes
+    described: Described
+
+
+def _examine(raw: bytes) -> Examined:
+    from sora.mime.describe import describe
+
+    return Examined(raw, blake3(raw).digest(), describe(raw))
+
+
+class Appender:
+    """Stores bodies, and whole messages for APPEND."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        messages: Messages,
+        mailboxes: Mailboxes,
+        *,
+        objects: ObjectStore,
+        background: Background,
+        reader: BodyReader | None = None,
+        scope: DedupScope = DedupScope.DOMAIN,
+        staging_max: int = limits.STAGING_MAX,
+        message_max: int = limits.MESSAGE_MAX,
+        examine: Callable[[bytes], Examined] = _examine,
+    ) -> None:
+        self.message_max = message_max
+        self._messages = messages
+        self._mailboxes = mailboxes
+        self._objects = objects
+        self._background = background
+        self._reader = reader
+        self._scope = scope
+        self._staging_max = staging_max
+        self._examine = examine
+
+    # ------------------------------------------------------------ bodies
+
+    async def examine(self, raw: bytes) -> Examined:
+        """Hash and describe bytes, large ones in a thread. Raises `MessageTooLarge`."""
+        if len(raw) > self.message_max:
+            raise MessageTooLarge(f"the message is larger than {self.message_max} octets")
+        if len(raw) <= INLINE_MAX:
+            return self._examine(raw)
+        return await self._background(self._examine, raw)
+
+    def scope(self, *, account: AccountId, domain: str) -> str:
+        """Return the dedup scope of an account's bodies; `domain` is that of its primary address."""
+        if self._scope is DedupScope.ACCOUNT:
+            return f"account/{account}"
+        if self._scope is DedupScope.DOMAIN:
+            return f"domain/{domain}"
+        return "global"
+
+    async def place(self, examined: Examined, scope: str) -> NewBody:
+        """Make a body of a scope ready to insert; a large one is in the object store when this returns.
+
+        Raises `ObjectStoreUnavailable`. Whoever calls this calls `settle` with the outcome of the insertion.
+        """
+        name = examined.hash.hex()
+        key = f"{scope}/{name[:2]}/{name}.{secrets.token_hex(8)}"
+        size = len(examined.raw)
+        if size <= self._staging_max:
+            return NewBody(scope, examined.hash, size, key, examined.raw, examined.described)
+        await self._objects.put(key, examined.raw)
+        return NewBody(scope, examined.hash, size, key, None, examined.described)
+
+    async def prepare(self, raw: bytes, *, account: AccountId, domain: str) -> NewBody:
+        """Examine and place in one step. Raises `MessageTooLarge`, `ObjectStoreUnavailable`."""
+        return await self.place(await self.examine(raw), self.scope(account=account, domain=domain))
+
+    async def settle(self, body: NewBody, raw: bytes, outcome: Sequence[Inserted | Exception]) -> None:
+        """Fill the caches after an insertion, and delete a large body's object if nothing can refer to it.
+
+        The object stays when it is not certain that the transaction did not keep it (`CommitUnknown`, a
+        bug, a cancellation): the collector finds out later.
+        """
+        if self._reader is not None:
+            for ref in {one.body for one in outcome if isinstance(one, Inserted) and one.body is not None}:
+                self._reader.written(ref, raw)
+        if body.data is None and outcome and not any(_may_refer(body.object_key, one) for one in outcome):
+            await self._discard([body.object_key])
+
+    async def _discard(self, keys: Iterable[str]) -> None:
+        try:
+            await self._objects.delete(keys)
+        except SoraError as error:
+            self.log.warn("an unused object stays until it is collected: {error}", error=error)
+
+    # ------------------------------------------------------------ messages
+
+    async def append(
+        self,
+        mailbox: MailboxId,
+        raw: bytes,
+        *,
+        account: AccountId,
+        domain: str,
+        flags: int = 0,
+        keywords: tuple[str, ...] = (),
+        internal_date: datetime | None = None,
+    ) -> Inserted:
+        """Store one message as a client gave it (RFC 3501 6.3.11); `domain` as for `scope`.
+
+        Raises `MessageTooLarge`, `NoSuchMailbox`, `UidsExhausted`, `OverQuota`, `LimitReached`, and
+        `CommitUnknown` only if reading back did not show the message.
+        """
+        body = await self.prepare(raw, account=account, domain=domain)
+        message = NewMessage(mailbox, body, flags=flags, keywords=keywords, internal_date=internal_date)
+        outcome: Inserted | Exception
+        try:
+            outcome = (await self._messages.insert([message]))[0]
+        except CancelledError:
+            raise
+        except SoraError as error:
+            outcome = error
+        if isinstance(outcome, CommitUnknown):
+            outcome = await self._witness(mailbox, body, outcome)
+        await self.settle(body, raw, [outcome])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _witness(self, mailbox: MailboxId, body: NewBody, unknown: CommitUnknown) -> Inserted | Exception:
+        """Look for the message whose COMMIT was not answered, by the nonce in its object key.
+
+        A body that was there before keeps its earlier key and so has no witness: that stays unknown.
+        """
+        try:
+            row = (await self._mailboxes.changes(mailbox, ModSeq(2**62))).mailbox
+            since = ModSeq(max(0, row.highest_modseq - WITNESS_MODSEQS))
+            changes = await self._mailboxes.changes(mailbox, since)
+            modseqs = dict(zip(changes.columns.uids, changes.columns.modseqs, strict=True))
+            for found in await self._messages.fetch(mailbox, list(modseqs), Want.BYTES):
+                if found.ref is not None and found.ref.object_key == body.object_key:
+                    modseq = ModSeq(modseqs[found.uid])
+                    return Inserted(row.uid_validity, found.uid, modseq, body=found.ref)
+        except CancelledError:
+            raise
+        except SoraError as error:
+            self.log.warn("reading back an append whose commit was not answered failed: {error}", error=error)
+        return unknown
+
+
+def _may_refer(key: str, outcome: Inserted | Exception) -> bool:
+    if isinstance(outcome, Inserted):
+        if outcome.body is not None:
+            return outcome.body.object_key == key
+        return not outcome.duplicate
+    return isinstance(outcome, CommitUnknown) or not isinstance(outcome, SoraError)
