@@ -1,0 +1,143 @@
+"""The only place for mailboxes and subscriptions in memory."""
+
+from array import array
+
+from sora.core import limits
+from sora.core.errors import LimitReached, MailboxExists, MailboxHasChildren
+from sora.core.ids import AccountId, MailboxId, ModSeq, Uid
+from sora.store.memory_messages import transfer
+from sora.store.memory_state import State, StoredAccount, StoredMailbox, fired
+from sora.store.model import Actor, Changes, Listing, MailboxRow, NewMailbox, Opened
+
+
+def add_mailbox(state: State, account: StoredAccount, new: NewMailbox) -> StoredMailbox:
+    """Create a mailbox and its missing parents. Raises `MailboxExists`, `LimitReached`."""
+    if new.name in account.mailboxes:
+        raise MailboxExists("the mailbox exists")
+    _room(account, [*_missing_parents(account, new.name), new.name])
+    for parent in _missing_parents(account, new.name):
+        _add(state, account, NewMailbox(parent))
+    return _add(state, account, new)
+
+
+def _missing_parents(account: StoredAccount, name: str) -> list[str]:
+    levels = name.split("/")
+    parents = ["/".join(levels[:depth]) for depth in range(1, len(levels))]
+    return [parent for parent in parents if parent not in account.mailboxes]
+
+
+def _room(account: StoredAccount, names: list[str]) -> None:
+    if len(account.mailboxes) + len(names) > limits.MAILBOXES_MAX:
+        raise LimitReached(f"more than {limits.MAILBOXES_MAX} mailboxes")
+
+
+def _add(state: State, account: StoredAccount, new: NewMailbox) -> StoredMailbox:
+    mailbox = StoredMailbox(
+        id=MailboxId(state.number("mailbox")),
+        account=account.id,
+        name=new.name,
+        special_use=new.special_use,
+        uid_validity=state.uid_validity(),
+    )
+    account.mailboxes[new.name] = mailbox
+    state.mailboxes[mailbox.id] = mailbox
+    if new.subscribed:
+        account.subscriptions.add(new.name)
+    return mailbox
+
+
+class MemoryMailboxes:
+    """`interfaces.Mailboxes` in memory."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @fired
+    def listing(self, account: AccountId) -> Listing:
+        """Read all mailboxes with counters, and all subscriptions."""
+        owner = self._state.accounts.get(account)
+        if owner is None:
+            return Listing((), ())
+        rows = [self._state.row(owner.mailboxes[name]) for name in sorted(owner.mailboxes)]
+        return Listing(tuple(rows), tuple(sorted(owner.subscriptions)))
+
+    @fired
+    def find(self, account: AccountId, name: str) -> MailboxRow:
+        """Read one mailbox."""
+        return self._state.row(self._state.named(account, name))
+
+    @fired
+    def create(self, account: AccountId, mailbox: NewMailbox) -> MailboxRow:
+        """Create a mailbox and its missing parents."""
+        return self._state.row(add_mailbox(self._state, self._state.account(account), mailbox))
+
+    @fired
+    def delete(self, account: AccountId, name: str, actor: Actor) -> MailboxId:
+        """Delete a mailbox; its messages become tombstones."""
+        state = self._state
+        mailbox = state.named(account, name)
+        siblings = state.account(account).mailboxes
+        if any(other.startswith(name + "/") for other in siblings):
+            raise MailboxHasChildren("there are mailboxes below this one")
+        state.bury(mailbox, mailbox.messages.values(), modseq=mailbox.advance(), actor=actor)
+        del siblings[name]
+        del state.mailboxes[mailbox.id]
+        state.announce((mailbox.id, 0))
+        return mailbox.id
+
+    @fired
+    def rename(self, account: AccountId, old: str, new: str) -> None:
+        """Rename a mailbox and all below it."""
+        state = self._state
+        state.named(account, old)
+        owner = state.account(account)
+        if new in owner.mailboxes:
+            raise MailboxExists("the mailbox exists")
+        parents = [parent for parent in _missing_parents(owner, new) if parent != new]
+        _room(owner, parents)
+        moving = [name for name in owner.mailboxes if name == old or name.startswith(old + "/")]
+        moved = [owner.mailboxes.pop(name) for name in moving]
+        for mailbox in moved:
+            mailbox.name = new + mailbox.name[len(old) :]
+            owner.mailboxes[mailbox.name] = mailbox
+        for parent in _missing_parents(owner, new):
+            _add(state, owner, NewMailbox(parent))
+
+    @fired
+    def rename_inbox(self, account: AccountId, new: str, actor: Actor) -> None:
+        """Create `new` and move all messages of INBOX into it."""
+        state = self._state
+        inbox = state.named(account, "INBOX")
+        target = add_mailbox(state, state.account(account), NewMailbox(new))
+        transfer(state, inbox, list(inbox.messages), target, actor=actor)
+
+    @fired
+    def subscribe(self, account: AccountId, name: str) -> None:
+        """Subscribe to a name, whether or not it exists."""
+        names = self._state.account(account).subscriptions
+        if name not in names and len(names) >= limits.SUBSCRIPTIONS_MAX:
+            raise LimitReached(f"more than {limits.SUBSCRIPTIONS_MAX} subscriptions")
+        names.add(name)
+
+    @fired
+    def unsubscribe(self, account: AccountId, name: str) -> None:
+        """Unsubscribe from a name."""
+        self._state.account(account).subscriptions.discard(name)
+
+    @fired
+    def open(self, account: AccountId, name: str, *, claim_recent: bool) -> Opened:
+        """Read a mailbox with all its messages' UIDs and flags."""
+        mailbox = self._state.named(account, name)
+        row = self._state.row(mailbox)
+        recent_from = Uid(mailbox.recent_from)
+        if claim_recent:
+            mailbox.recent_from = mailbox.uid_next
+        return Opened(row, mailbox.columns(mailbox.messages.values()), recent_from)
+
+    @fired
+    def changes(self, mailbox: MailboxId, since: ModSeq) -> Changes:
+        """Read what changed after `since`."""
+        stored = self._state.mailbox(mailbox)
+        changed = [message for message in stored.messages.values() if message.modseq > since]
+        vanished = sorted(uid for modseq, uid in stored.vanished if modseq > since)
+        return Changes(self._state.row(stored), stored.columns(changed), array("I", vanished))

@@ -1,0 +1,249 @@
+"""The only place for messages in memory: insertion, flags, copies, moves and expunges."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from sora.core.criteria import Criteria
+from sora.core.errors import NoSuchMailbox, SoraError, UidsExhausted
+from sora.core.flags import DELETED, Change
+from sora.core.ids import BodyId, EmailId, MailboxId, ModSeq, Uid
+from sora.store.memory_search import search
+from sora.store.memory_state import Arrival, State, StoredBody, StoredMailbox, StoredMessage, fired
+from sora.store.model import (
+    Actor,
+    Copied,
+    FetchRow,
+    FlagChange,
+    FlagsStored,
+    Found,
+    Inserted,
+    NewBody,
+    NewMessage,
+    Want,
+)
+
+
+def transfer(
+    state: State, source: StoredMailbox, uids: Iterable[int], target: StoredMailbox, *, actor: Actor | None
+) -> Copied:
+    """Copy messages, or with an `actor` move them. Raises `UidsExhausted`, `LimitReached`, changing nothing."""
+    chosen = source.present(uids)
+    if not chosen:
+        return Copied(target.uid_validity, (), ())
+    if not target.room_for(len(chosen)):
+        raise UidsExhausted("no UIDs are left in the target mailbox")
+    keywords = _spell_all(target, [message.keywords for message in chosen])
+    modseq = target.advance()
+    now = state.now()
+    assigned = []
+    for message, words in zip(chosen, keywords, strict=True):
+        copy = attrs.evolve(message, uid=target.uid_next, modseq=modseq, keywords=words, save_date=now)
+        target.learn(words)
+        target.messages[target.uid_next] = copy
+        assigned.append(target.uid_next)
+        target.uid_next += 1
+    announced = [(target.id, modseq)]
+    if actor is not None:
+        gone = modseq if source is target else source.advance()
+        state.bury(source, chosen, modseq=gone, actor=actor)
+        if source is not target:
+            announced.append((source.id, gone))
+    state.announce(*announced)
+    return Copied(target.uid_validity, tuple(message.uid for message in chosen), tuple(assigned))
+
+
+def _spell_all(mailbox: StoredMailbox, many: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    trial = attrs.evolve(mailbox, keywords=dict(mailbox.keywords))
+    spelled = []
+    for keywords in many:
+        spelled.append(trial.spell(keywords))
+        trial.learn(spelled[-1])
+    return spelled
+
+
+class MemoryMessages:
+    """`interfaces.Messages` in memory."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @fired
+    def insert(self, messages: Sequence[NewMessage]) -> list[Inserted | Exception]:
+        """Insert messages; what cannot be stored has its error in its place."""
+        modseqs: dict[MailboxId, int] = {}
+        results: list[Inserted | Exception] = []
+        for message in messages:
+            try:
+                results.append(self._insert(message, modseqs))
+            except SoraError as error:
+                results.append(error)
+        self._state.announce(*modseqs.items())
+        return results
+
+    def _insert(self, new: NewMessage, modseqs: dict[MailboxId, int]) -> Inserted:
+        state = self._state
+        mailbox = state.mailboxes.get(new.mailbox)
+        if mailbox is None:
+            raise NoSuchMailbox("no such mailbox")
+        duplicate = self._duplicate(mailbox, new)
+        if duplicate is not None:
+            return duplicate
+        if not mailbox.room_for(1):
+            raise UidsExhausted("no UIDs are left in the mailbox")
+        keywords = mailbox.spell(new.keywords)
+        body = self._body(new.body)
+        modseq = modseqs.get(mailbox.id) or modseqs.setdefault(mailbox.id, mailbox.advance())
+        mailbox.learn(keywords)
+        message = StoredMessage(
+            uid=mailbox.uid_next,
+            modseq=modseq,
+            flags=new.flags,
+            keywords=keywords,
+            internal_date=new.internal_date or state.now(),
+            save_date=state.now(),
+            body=body,
+            trace=new.trace,
+            email=EmailId(state.number("email")),
+        )
+        mailbox.messages[message.uid] = message
+        mailbox.uid_next += 1
+        if new.suppress is not None:
+            arrival = Arrival(state.seconds(), mailbox.id, message.uid)
+            state.arrivals[mailbox.account, body.id, new.suppress[0]] = arrival
+        return Inserted(mailbox.uid_validity, Uid(message.uid), ModSeq(modseq), body=body.ref)
+
+    def _duplicate(self, mailbox: StoredMailbox, new: NewMessage) -> Inserted | None:
+        body = self._state.bodies_by_hash.get((new.body.scope, new.body.hash))
+        if new.suppress is None or body is None:
+            return None
+        line, window = new.suppress
+        earlier = self._state.arrivals.get((mailbox.account, body.id, line))
+        if earlier is None or self._state.seconds() - earlier.at > window:
+            return None
+        place = self._state.mailboxes.get(earlier.mailbox)
+        message = place.messages.get(earlier.uid) if place is not None else None
+        if place is None or message is None:
+            return Inserted(0, Uid(0), ModSeq(0), duplicate=True, body=body.ref)
+        return Inserted(place.uid_validity, Uid(message.uid), ModSeq(message.modseq), duplicate=True, body=body.ref)
+
+    def _body(self, new: NewBody) -> StoredBody:
+        state = self._state
+        body = state.bodies_by_hash.get((new.scope, new.hash))
+        if body is not None:
+            body.condemned_at = None
+            if new.data is None and new.object_key != body.object_key:
+                state.discarded[new.object_key] = None
+            return body
+        now = state.seconds()
+        body = StoredBody(
+            id=BodyId(state.number("body")),
+            scope=new.scope,
+            hash=new.hash,
+            size=new.size,
+            object_key=new.object_key,
+            described=new.described,
+            staged=new.data,
+            staged_at=now,
+            due_at=now,
+        )
+        state.bodies[body.id] = body
+        state.bodies_by_hash[body.scope, body.hash] = body
+        return body
+
+    @fired
+    def fetch(self, mailbox: MailboxId, uids: Sequence[int], want: Want) -> list[FetchRow]:
+        """Read columns of messages, ascending by UID."""
+        stored = self._state.mailboxes.get(mailbox)
+        return [_fetched(message, want) for message in stored.present(uids)] if stored is not None else []
+
+    @fired
+    def store(self, mailbox: MailboxId, changes: Sequence[FlagChange]) -> list[FlagsStored]:
+        """Change flags; several changes are applied in their order, atomically."""
+        stored = self._state.mailbox(mailbox)
+        trial = attrs.evolve(stored, keywords=dict(stored.keywords), messages=dict(stored.messages))
+        modseq = stored.highest_modseq + 1
+        results = [_store(trial, change, modseq) for change in changes]
+        if any(trial.messages[uid] is not message for uid, message in stored.messages.items()):
+            stored.highest_modseq = modseq
+            stored.messages = trial.messages
+            stored.keywords = trial.keywords
+            self._state.announce((stored.id, modseq))
+        highest = ModSeq(stored.highest_modseq)
+        return [attrs.evolve(result, modseq=highest) for result in results]
+
+    @fired
+    def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId) -> Copied:
+        """Copy messages, all or none."""
+        return transfer(self._state, self._state.mailbox(source), uids, self._state.mailbox(target), actor=None)
+
+    @fired
+    def move(self, source: MailboxId, uids: Sequence[int], target: MailboxId, actor: Actor) -> Copied:
+        """Move messages atomically."""
+        return transfer(self._state, self._state.mailbox(source), uids, self._state.mailbox(target), actor=actor)
+
+    @fired
+    def expunge(self, mailbox: MailboxId, uids: Sequence[int] | None, actor: Actor) -> "tuple[ModSeq, array[int]]":
+        """Turn messages that are \\Deleted into tombstones."""
+        stored = self._state.mailbox(mailbox)
+        named = stored.messages if uids is None else uids
+        gone = [message for message in stored.present(named) if message.flags & DELETED]
+        if gone:
+            self._state.bury(stored, gone, modseq=stored.advance(), actor=actor)
+            self._state.announce((stored.id, stored.highest_modseq))
+        return ModSeq(stored.highest_modseq), array("I", [message.uid for message in gone])
+
+    @fired
+    def search(self, mailbox: MailboxId, criteria: Criteria, *, recent_from: Uid, uid_max: int) -> Found:
+        """Evaluate criteria over messages with UID up to `uid_max`."""
+        stored = self._state.mailbox(mailbox)
+        messages = [message for message in stored.messages.values() if message.uid <= uid_max]
+        return search(criteria, messages, recent_from=recent_from, uid_max=uid_max)
+
+
+def _store(mailbox: StoredMailbox, change: FlagChange, modseq: int) -> FlagsStored:
+    now, refused = [], []
+    for message in mailbox.present(change.uids):
+        if change.unchanged_since is not None and message.modseq > change.unchanged_since:
+            refused.append(message.uid)
+            continue
+        flags, keywords = _combined(mailbox, message, change)
+        if (flags, set(keywords)) != (message.flags, set(message.keywords)):
+            message = attrs.evolve(message, flags=flags, keywords=keywords, modseq=modseq)
+            mailbox.learn(keywords)
+            mailbox.messages[message.uid] = message
+        now.append(message)
+    return FlagsStored(ModSeq(modseq), mailbox.columns(now), tuple(refused))
+
+
+def _combined(mailbox: StoredMailbox, message: StoredMessage, change: FlagChange) -> tuple[int, tuple[str, ...]]:
+    if change.change is Change.REPLACE:
+        return change.flags, mailbox.spell(change.keywords)
+    if change.change is Change.ADD:
+        return message.flags | change.flags, mailbox.spell((*message.keywords, *change.keywords))
+    lost = {word.lower() for word in change.keywords}
+    return message.flags & ~change.flags, tuple(word for word in message.keywords if word.lower() not in lost)
+
+
+def _fetched(message: StoredMessage, want: Want) -> FetchRow:
+    row = FetchRow(Uid(message.uid))
+    described = message.body.described
+    if want & Want.DATES:
+        row.internal_date, row.save_date = message.internal_date, message.save_date
+        row.email, row.thread = message.email, described.thread
+    if want & Want.SIZE:
+        row.size = message.size
+    if want & Want.ENVELOPE:
+        row.envelope = described.envelope
+    if want & Want.STRUCTURE:
+        row.structure = described.structure
+    if want & Want.BODY:
+        row.body = described.body
+    if want & Want.HEADER:
+        row.trace, row.header = message.trace, described.header
+    if want & Want.BYTES:
+        row.trace, row.ref = message.trace, message.body.ref
+    if want & Want.PREVIEW:
+        row.preview = described.preview
+    return row
