@@ -1,0 +1,359 @@
+"""The only place that writes what the server says: every IMAP response as octets, ready to be sent.
+
+Whatever text comes in, no answer can be split or malformed by it (cases.md T7): human text is reduced to
+printable ASCII, strings are quoted or literal, numbers are numbers. RFC 3501 7.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from sora.core import flags as system_flags
+from sora.core.uidset import compact
+from sora.imap import mailbox_name
+
+HUMAN_TEXT_MAX: Final = 500
+"""Characters of human-readable text in one response."""
+QUOTED_MAX: Final = 1_000
+"""Octets of a string that is still quoted; longer ones are literals."""
+
+_MONTHS: Final = (b"", b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+_SAFE = re.compile(rb"[\x20\x21\x23-\x5b\x5d-\x7e]*\Z")
+_QUOTABLE = re.compile(rb"[\x20-\x7e]*\Z")
+_ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+\Z")
+
+# ------------------------------------------------------------ strings
+
+
+def human(text: str) -> bytes:
+    """Reduce text to what a response line may carry: printable ASCII, not empty, not starting with `[`."""
+    cleaned = _UNPRINTABLE.sub("?", text[:HUMAN_TEXT_MAX]).lstrip("[ ")
+    return cleaned.encode("ascii") or b"-"
+
+
+def string(data: bytes) -> bytes:
+    """Write octets as a quoted string if they are short printable ASCII, else as a literal."""
+    if len(data) <= QUOTED_MAX:
+        if _SAFE.match(data):
+            return b'"%b"' % data
+        if _QUOTABLE.match(data):
+            return b'"%b"' % data.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return literal(data)
+
+
+def nstring(data: bytes | None) -> bytes:
+    """Write a string, or NIL for None."""
+    return b"NIL" if data is None else string(data)
+
+
+def astring(data: bytes) -> bytes:
+    """Write an atom if the octets are one, else a string; never the atom NIL."""
+    if _ATOM.match(data) and data.upper() != b"NIL":
+        return data
+    return string(data)
+
+
+def literal(data: bytes) -> bytes:
+    """Write octets as a literal."""
+    return b"{%d}\r\n%b" % (len(data), data)
+
+
+def mailbox(name: str) -> bytes:
+    """Write a mailbox name: modified UTF-7, quoted."""
+    return string(mailbox_name.encode(name))
+
+
+def flag_text(bits: int, keywords: Iterable[str] = (), *, recent: bool = False) -> bytes:
+    """Write flags as they stand between parentheses; what is no keyword is left out."""
+    if not keywords:
+        return _FLAGS[bits & system_flags.SYSTEM_MASK | (_RECENT if recent else 0)]
+    words = [word.encode("ascii") for word in keywords if system_flags.is_keyword(word)]
+    system = _FLAGS[bits & system_flags.SYSTEM_MASK | (_RECENT if recent else 0)]
+    return b" ".join([system, *words] if system else words)
+
+
+_RECENT: Final = system_flags.SYSTEM_MASK + 1
+_FLAGS: Final = [
+    " ".join(filter(None, (system_flags.join(bits), "\\Recent" if bits & _RECENT else ""))).encode("ascii")
+    for bits in range(2 * _RECENT)
+]
+
+
+def internal_date(when: datetime) -> bytes:
+    """Write a quoted date-time (RFC 3501 9); a time without zone is UTC."""
+    offset = when.utcoffset()
+    if offset is None:
+        when, minutes = when.replace(tzinfo=UTC), 0
+    else:
+        minutes = int(offset.total_seconds()) // 60
+    sign = b"-" if minutes < 0 else b"+"
+    hours, minutes = divmod(abs(minutes), 60)
+    return b'"%02d-%b-%04d %02d:%02d:%02d %b%02d%02d"' % (
+        when.day,
+        _MONTHS[when.month],
+        when.year,
+        when.hour,
+        when.minute,
+        when.second,
+        sign,
+        hours,
+        minutes,
+    )
+
+
+# ------------------------------------------------------------ status responses
+
+
+def status_response(tag: bytes, condition: bytes, text: str, *, code: bytes = b"") -> bytes:
+    """Write OK, NO, BAD, BYE or PREAUTH with an optional response code (without its brackets)."""
+    if code:
+        return b"%b %b [%b] %b\r\n" % (tag, condition, code, human(text))
+    return b"%b %b %b\r\n" % (tag, condition, human(text))
+
+
+def ok(tag: bytes, text: str = "done", *, code: bytes = b"") -> bytes:
+    """Write a tagged OK."""
+    return status_response(tag, b"OK", text, code=code)
+
+
+def no(tag: bytes, text: str, *, code: bytes = b"") -> bytes:
+    """Write a tagged NO."""
+    return status_response(tag, b"NO", text, code=code)
+
+
+def bad(tag: bytes, text: str, *, code: bytes = b"") -> bytes:
+    """Write a tagged BAD; `tag` may be `*`."""
+    return status_response(tag, b"BAD", text, code=code)
+
+
+def untagged_ok(text: str, *, code: bytes = b"") -> bytes:
+    """Write an untagged OK."""
+    return status_response(b"*", b"OK", text, code=code)
+
+
+def untagged_no(text: str, *, code: bytes = b"") -> bytes:
+    """Write an untagged NO (a warning)."""
+    return status_response(b"*", b"NO", text, code=code)
+
+
+def bye(text: str, *, code: bytes = b"") -> bytes:
+    """Write BYE."""
+    return status_response(b"*", b"BYE", text, code=code)
+
+
+def greeting(capabilities: bytes, text: str) -> bytes:
+    """Write the greeting with the capability list in its code."""
+    return status_response(b"*", b"OK", text, code=b"CAPABILITY " + capabilities)
+
+
+def continuation(text: str = "OK") -> bytes:
+    """Ask for more: a literal, or the lines of IDLE."""
+    return b"+ %b\r\n" % human(text)
+
+
+def challenge(data: bytes) -> bytes:
+    """Send a SASL challenge, already base64 (RFC 3501 6.2.2)."""
+    return b"+ %b\r\n" % data
+
+
+# ------------------------------------------------------------ untagged data
+
+
+def capability(capabilities: bytes) -> bytes:
+    """Write CAPABILITY; `capabilities` is the list of `imap/states`."""
+    return b"* CAPABILITY %b\r\n" % capabilities
+
+
+def enabled(names: Iterable[str]) -> bytes:
+    """Write ENABLED (RFC 5161), also when nothing was."""
+    return b" ".join([b"* ENABLED", *(name.encode("ascii") for name in names)]) + b"\r\n"
+
+
+def identification(fields: Sequence[tuple[str, str | None]] | None) -> bytes:
+    """Write ID (RFC 2971); None is NIL."""
+    if not fields:
+        return b"* ID NIL\r\n"
+    pairs = (b"%b %b" % (_utf8(key), nstring(None if value is None else value.encode())) for key, value in fields)
+    return b"* ID (%b)\r\n" % b" ".join(pairs)
+
+
+def namespace() -> bytes:
+    """Write NAMESPACE: one personal namespace without prefix (RFC 2342)."""
+    return b'* NAMESPACE (("" "/")) NIL NIL\r\n'
+
+
+def list_line(
+    kind: bytes, attributes: Iterable[str], name: str, *, child_info: Iterable[bytes] = (), separator: bytes = b'"/"'
+) -> bytes:
+    """Write one LIST, LSUB or XLIST answer; `child_info` names the options of CHILDINFO (RFC 5258 4)."""
+    extended = b" ".join(b'"%b"' % option for option in child_info)
+    tail = b' ("CHILDINFO" (%b))' % extended if extended else b""
+    words = " ".join(attributes).encode("ascii")
+    return b"* %b (%b) %b %b%b\r\n" % (kind, words, separator, mailbox(name), tail)
+
+
+def status(name: str, items: Iterable[tuple[bytes, int]]) -> bytes:
+    """Write STATUS; items are (name, number)."""
+    return b"* STATUS %b (%b)\r\n" % (mailbox(name), b" ".join(b"%b %d" % item for item in items))
+
+
+def exists(count: int) -> bytes:
+    """Write EXISTS."""
+    return b"* %d EXISTS\r\n" % count
+
+
+def recent(count: int) -> bytes:
+    """Write RECENT."""
+    return b"* %d RECENT\r\n" % count
+
+
+def expunge(number: int) -> bytes:
+    """Write EXPUNGE of a sequence number."""
+    return b"* %d EXPUNGE\r\n" % number
+
+
+def expunges(numbers: Iterable[int]) -> bytes:
+    """Write many EXPUNGE answers at once; the numbers are as they are when each is read."""
+    return b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers])
+
+
+def flags(keywords: Iterable[str] = ()) -> bytes:
+    """Write FLAGS: the system flags and the keywords in use in the mailbox."""
+    return b"* FLAGS (%b)\r\n" % flag_text(system_flags.SYSTEM_MASK, keywords)
+
+
+def permanent_flags(keywords: Iterable[str] = (), *, settable: bool = True) -> bytes:
+    """Write the PERMANENTFLAGS code; new keywords are allowed where flags can be set at all."""
+    if not settable:
+        return untagged_ok("no permanent flags permitted", code=b"PERMANENTFLAGS ()")
+    words = flag_text(system_flags.SYSTEM_MASK, keywords)
+    return untagged_ok("flags permitted", code=b"PERMANENTFLAGS (%b \\*)" % words)
+
+
+def search(numbers: Iterable[int], *, modseq: int | None = None) -> bytes:
+    """Write SEARCH, with the highest modseq of what was found if asked (RFC 7162 3.1.5)."""
+    words = " ".join(map(str, numbers)).encode("ascii")
+    found = b"* SEARCH " + words if words else b"* SEARCH"
+    if modseq is not None and words:
+        return b"%b (MODSEQ %d)\r\n" % (found, modseq)
+    return found + b"\r\n"
+
+
+def esearch(
+    tag: bytes,
+    *,
+    by_uid: bool,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    count: int | None = None,
+    everything: Sequence[int] | None = None,
+    modseq: int | None = None,
+) -> bytes:
+    """Write ESEARCH (RFC 4731 3.1); what is None is left out, and ALL of nothing too."""
+    parts = [b"* ESEARCH (TAG %b)" % string(tag)]
+    if by_uid:
+        parts.append(b"UID")
+    for name, number in ((b"MIN", minimum), (b"MAX", maximum), (b"COUNT", count)):
+        if number is not None:
+            parts.append(b"%b %d" % (name, number))
+    if everything:
+        parts.append(b"ALL " + compact(everything).encode("ascii"))
+    if modseq is not None:
+        parts.append(b"MODSEQ %d" % modseq)
+    return b" ".join(parts) + b"\r\n"
+
+
+# ------------------------------------------------------------ response codes
+
+
+def append_uid(uid_validity: int, uids: Iterable[int]) -> bytes:
+    """Write the APPENDUID code (RFC 4315 3)."""
+    return b"APPENDUID %d %b" % (uid_validity, compact(uids).encode("ascii"))
+
+
+def copy_uid(uid_validity: int, source: Iterable[int], target: Iterable[int]) -> bytes:
+    """Write the COPYUID code (RFC 4315 3); member n of `source` became member n of `target`."""
+    return b"COPYUID %d %b %b" % (uid_validity, compact(source).encode("ascii"), compact(target).encode("ascii"))
+
+
+def modified(numbers: Iterable[int]) -> bytes:
+    """Write the MODIFIED code (RFC 7162 3.1.3)."""
+    return b"MODIFIED " + compact(numbers).encode("ascii")
+
+
+def bad_charset(charsets: Iterable[bytes]) -> bytes:
+    """Write the BADCHARSET code with the charsets that are known."""
+    return b"BADCHARSET (%b)" % b" ".join(map(astring, charsets))
+
+
+# ------------------------------------------------------------ FETCH
+
+
+def fetch(number: int, pieces: Iterable[bytes]) -> bytes:
+    """Write one FETCH answer of ready pieces (`piece_*`)."""
+    return b"* %d FETCH (%b)\r\n" % (number, b" ".join(pieces))
+
+
+def fetch_flags(number: int, words: bytes, *, uid: int | None = None, modseq: int | None = None) -> bytes:
+    """Write the commonest FETCH answer; `words` comes from `flag_text`."""
+    if uid is None:
+        if modseq is None:
+            return b"* %d FETCH (FLAGS (%b))\r\n" % (number, words)
+        return b"* %d FETCH (FLAGS (%b) MODSEQ (%d))\r\n" % (number, words, modseq)
+    if modseq is None:
+        return b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, uid, words)
+    return b"* %d FETCH (UID %d FLAGS (%b) MODSEQ (%d))\r\n" % (number, uid, words, modseq)
+
+
+def piece_uid(uid: int) -> bytes:
+    """Write UID."""
+    return b"UID %d" % uid
+
+
+def piece_flags(words: bytes) -> bytes:
+    """Write FLAGS; `words` comes from `flag_text`."""
+    return b"FLAGS (%b)" % words
+
+
+def piece_modseq(modseq: int) -> bytes:
+    """Write MODSEQ (RFC 7162 3.1.4)."""
+    return b"MODSEQ (%d)" % modseq
+
+
+def piece_internal_date(when: datetime) -> bytes:
+    """Write INTERNALDATE."""
+    return b"INTERNALDATE " + internal_date(when)
+
+
+def piece_size(octets: int) -> bytes:
+    """Write RFC822.SIZE."""
+    return b"RFC822.SIZE %d" % octets
+
+
+def piece_raw(name: bytes, value: bytes) -> bytes:
+    """Write an item whose value is wire text already: ENVELOPE, BODY, BODYSTRUCTURE."""
+    return b"%b %b" % (name, value)
+
+
+def piece_section(name: bytes, data: bytes | None) -> bytes:
+    """Write a section as a literal (NIL for None); `name` comes from the fetch item."""
+    return b"%b NIL" % name if data is None else b"%b {%d}\r\n%b" % (name, len(data), data)
+
+
+def piece_binary(name: bytes, data: bytes | None) -> bytes:
+    """Write a BINARY section, as a literal8 if it has NULs (RFC 3516 4.2)."""
+    if data is None:
+        return b"%b NIL" % name
+    tilde = b"~" if b"\0" in data else b""
+    return b"%b %b{%d}\r\n%b" % (name, tilde, len(data), data)
+
+
+def piece_number(name: bytes, number: int) -> bytes:
+    """Write an item that is a number: BINARY.SIZE."""
+    return b"%b %d" % (name, number)
+
+
+def _utf8(text: str) -> bytes:
+    return string(text.encode("utf-8", "replace"))
