@@ -1,0 +1,223 @@
+"""A directory as an object store: the embedded default, durable before it answers.
+
+A key's segments become directories (marked with `+`, so that `a` and `a/b` can both be keys) and one file;
+whatever a file name should not contain is percent-encoded, so no key leads out of the directory.
+"""
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+from urllib.parse import quote, unquote
+
+from twisted.internet.defer import Deferred, succeed
+
+from sora.core.errors import ObjectStoreUnavailable, StorageFull
+from sora.disk.threads import Threads
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_OBJECTS: Final = "objects"
+_ARRIVING: Final = "arriving"
+_SEGMENT_MAX: Final = 240
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DirectoryObjectStore:
+    """Implements `store.interfaces.ObjectStore` under `path`, in at most `threads` threads of its own."""
+
+    def __init__(self, path: Path, *, reactor: Any, threads: int = 4) -> None:
+        self._objects = path / _OBJECTS
+        self._arriving = path / _ARRIVING
+        self._threads = Threads(reactor, threads, "objects")
+        self._made: set[Path] = set()
+
+    def put(self, key: str, data: bytes) -> "Deferred[None]":
+        """Store an object; file and directories are synced before it is done. Raises `StorageFull`."""
+        return self._threads.run(_translated, self._put, key, data)
+
+    def get(self, key: str) -> "Deferred[bytes | None]":
+        """Read an object; None if there is none."""
+        return self._threads.run(_translated, self._get, key, 0, None)
+
+    def get_range(self, key: str, start: int, length: int) -> "Deferred[bytes | None]":
+        """Read part of an object (shorter at its end); None if there is none."""
+        return self._threads.run(_translated, self._get, key, start, length)
+
+    def size(self, key: str) -> "Deferred[int | None]":
+        """Return an object's length in octets, or None."""
+        return self._threads.run(_translated, self._size, key)
+
+    def delete(self, keys: Iterable[str]) -> "Deferred[None]":
+        """Delete objects; absent ones are no error."""
+        return self._threads.run(_translated, self._delete, list(keys))
+
+    def keys(self, *, prefix: str = "", after: str = "", limit: int = 1000) -> "Deferred[list[tuple[str, int, float]]]":
+        """List (key, octets, modification time) ascending by key."""
+        return self._threads.run(_translated, self._keys, prefix, after, limit)
+
+    def close(self) -> "Deferred[None]":
+        """Finish what is running and end the threads."""
+        self._threads.stop()
+        return succeed(None)
+
+    # ------------------------------------------------------------ in a thread
+
+    def _file(self, key: str) -> Path:
+        *folders, name = key.split("/")
+        return self._objects.joinpath(*(f"{_encoded(folder)}+" for folder in folders), _encoded(name))
+
+    def _put(self, key: str, data: bytes) -> None:
+        target = self._file(key)
+        self._make(self._arriving)
+        self._make(target.parent)
+        arriving = self._arriving / secrets.token_hex(16)
+        try:
+            _write(arriving, data)
+            try:
+                arriving.rename(target)
+            except FileNotFoundError:
+                # Someone removed the directory behind our back since we made it.
+                self._made.clear()
+                self._make(target.parent)
+                arriving.rename(target)
+        except OSError:
+            arriving.unlink(missing_ok=True)
+            raise
+        _sync(target.parent)
+
+    def _make(self, folder: Path) -> None:
+        """Make a directory and what is missing above it, each synced into the one that holds it."""
+        if folder in self._made:
+            return
+        missing = [folder]
+        while not missing[-1].parent.is_dir():
+            missing.append(missing[-1].parent)
+        for one in reversed(missing):
+            one.mkdir(mode=0o700, exist_ok=True)
+            _sync(one.parent)
+        self._made.add(folder)
+
+    def _get(self, key: str, start: int, length: int | None) -> bytes | None:
+        try:
+            descriptor = os.open(self._file(key), os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            left = os.fstat(descriptor).st_size - start
+            return _read(descriptor, start, max(left if length is None else min(left, length), 0))
+        finally:
+            os.close(descriptor)
+
+    def _size(self, key: str) -> int | None:
+        try:
+            return self._file(key).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _delete(self, keys: list[str]) -> None:
+        files = [self._file(key) for key in keys]
+        for file in files:
+            file.unlink(missing_ok=True)
+        for folder in {file.parent for file in files}:
+            if folder.is_dir():
+                _sync(folder)
+
+    def _keys(self, prefix: str, after: str, limit: int) -> list[tuple[str, int, float]]:
+        found: list[tuple[str, int, float]] = []
+        for key, file in self._walk(prefix, after):
+            if len(found) == limit:
+                break
+            try:
+                status = file.stat()
+            except FileNotFoundError:
+                continue
+            found.append((key, status.st_size, status.st_mtime))
+        return found
+
+    def _walk(self, prefix: str, after: str) -> Iterator[tuple[str, Path]]:
+        """Yield keys in order, without entering a directory that cannot hold one that is asked for."""
+        stack: list[tuple[str, Path, bool]] = [("", self._objects, True)]
+        while stack:
+            text, path, is_folder = stack.pop()
+            if not is_folder:
+                if text > after and text.startswith(prefix):
+                    yield text, path
+                continue
+            if not _may_hold(text, prefix, after):
+                continue
+            # Folders sort as "name/", which is how their keys go on.
+            below = sorted((_entry(text, entry) for entry in _entries(path)), reverse=True)
+            stack.extend((name, path / file, folder) for name, file, folder in below)
+
+
+def _may_hold(folder: str, prefix: str, after: str) -> bool:
+    if not (folder.startswith(prefix) or prefix.startswith(folder)):
+        return False
+    return folder > after or after.startswith(folder)
+
+
+def _entries(path: Path) -> list[str]:
+    try:
+        return os.listdir(path)
+    except FileNotFoundError:
+        return []
+
+
+def _entry(above: str, name: str) -> tuple[str, str, bool]:
+    if name.endswith("+"):
+        return f"{above}{_decoded(name[:-1])}/", name, True
+    return above + _decoded(name), name, False
+
+
+def _encoded(segment: str) -> str:
+    if segment in ("", ".", ".."):
+        return segment.replace(".", "%2E") or "%"
+    text = quote(segment, safe="")
+    if len(text) > _SEGMENT_MAX:
+        raise ObjectStoreUnavailable("a segment of the object's key is too long for a file name")
+    return text
+
+
+def _decoded(name: str) -> str:
+    return "" if name == "%" else unquote(name)
+
+
+def _write(file: Path, data: bytes) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, start: int, length: int) -> bytes:
+    parts: list[bytes] = []
+    while length > 0 and (part := os.pread(descriptor, length, start)):
+        parts.append(part)
+        start += len(part)
+        length -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _translated(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return function(*args, **kwargs)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull("no space is left for message bodies") from error
+        raise ObjectStoreUnavailable(f"the body directory failed: {error.strerror or error}") from error
