@@ -175,7 +175,7 @@ def identification(fields: Sequence[tuple[str, str | None]] | None) -> bytes:
     """Write ID (RFC 2971); None is NIL."""
     if not fields:
         return b"* ID NIL\r\n"
-    pairs = (b"%b %b" % (_utf8(key), nstring(None if value is None else value.encode())) for key, value in fields)
+    pairs = (b"%b %b" % (_utf8(key), b"NIL" if value is None else _utf8(value)) for key, value in fields)
     return b"* ID (%b)\r\n" % b" ".join(pairs)
 
 

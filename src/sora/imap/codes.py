@@ -1,0 +1,59 @@
+"""The only table from errors to IMAP's NO and BAD with their response codes (RFC 5530, RFC 3501 7.1).
+
+The nearest class in an error's ancestry decides, so every error has an answer; what is no `SoraError` is a
+bug and answered NO [SERVERBUG].
+"""
+
+from typing import Final
+
+from sora.core import errors
+from sora.imap import responses
+from sora.imap.tokens import BadSyntax
+
+_TABLE: Final[dict[type[BaseException], tuple[bytes, bytes]]] = {
+    BadSyntax: (b"BAD", b""),
+    errors.DatabaseUnavailable: (b"NO", b"UNAVAILABLE"),
+    errors.CommitUnknown: (b"NO", b"UNAVAILABLE"),
+    errors.BodyUnavailable: (b"NO", b"UNAVAILABLE"),
+    errors.StorageFull: (b"NO", b"UNAVAILABLE"),
+    errors.Busy: (b"NO", b"INUSE"),
+    errors.ObjectStoreUnavailable: (b"NO", b"UNAVAILABLE"),
+    errors.Temporary: (b"NO", b"UNAVAILABLE"),
+    errors.Corrupt: (b"NO", b"CORRUPTION"),
+    errors.AuthenticationFailed: (b"NO", b"AUTHENTICATIONFAILED"),
+    errors.PrivacyRequired: (b"NO", b"PRIVACYREQUIRED"),
+    errors.NoSuchAccount: (b"NO", b"NONEXISTENT"),
+    errors.AccountExists: (b"NO", b"ALREADYEXISTS"),
+    errors.AddressInvalid: (b"NO", b"CANNOT"),
+    errors.NoSuchMailbox: (b"NO", b"NONEXISTENT"),
+    errors.MailboxExists: (b"NO", b"ALREADYEXISTS"),
+    errors.MailboxNameInvalid: (b"NO", b"CANNOT"),
+    errors.MailboxHasChildren: (b"NO", b"CANNOT"),
+    errors.NotPermitted: (b"NO", b"NOPERM"),
+    errors.ReadOnly: (b"NO", b"CANNOT"),
+    errors.UidsExhausted: (b"NO", b"ALERT"),
+    errors.MessageTooLarge: (b"NO", b"TOOBIG"),
+    errors.OverQuota: (b"NO", b"OVERQUOTA"),
+    errors.LimitReached: (b"NO", b"LIMIT"),
+    errors.CharsetUnknown: (b"NO", b"BADCHARSET (US-ASCII UTF-8)"),
+    errors.ConfigurationInvalid: (b"NO", b"SERVERBUG"),
+    errors.SoraError: (b"NO", b"CANNOT"),
+}
+_BUG: Final = (b"NO", b"SERVERBUG")
+
+
+def condition_and_code(error: BaseException) -> tuple[bytes, bytes]:
+    """Return NO or BAD, and the response code (which may be empty)."""
+    for ancestor in type(error).__mro__:
+        if ancestor in _TABLE:
+            return _TABLE[ancestor]
+    return _BUG
+
+
+def answer(tag: bytes, error: BaseException, *, creatable: bool = False) -> bytes:
+    """Write the tagged answer to an error; `creatable`: a missing mailbox is TRYCREATE (APPEND, COPY, MOVE)."""
+    condition, code = condition_and_code(error)
+    if creatable and isinstance(error, errors.NoSuchMailbox):
+        code = b"TRYCREATE"
+    text = str(error) if isinstance(error, errors.SoraError) else "internal error"
+    return responses.status_response(tag, condition, text or "failed", code=code)

@@ -1,0 +1,103 @@
+"""The only place that reads LIST, LSUB, XLIST and the items of STATUS.
+
+RFC 3501 6.3.8-6.3.10, RFC 5258 (LIST-EXTENDED), RFC 5819 (LIST-STATUS), RFC 6154 (SPECIAL-USE).
+"""
+
+from typing import Final
+
+from sora.imap.commands import ListKind, ListMailboxes, Return, Selection, StatusItem
+from sora.imap.tokens import BadSyntax, Cursor
+
+_PATTERNS_MAX: Final = 32
+"""Patterns of one LIST: each is compared with every mailbox."""
+_OPTIONS_MAX: Final = 16
+
+
+def status_items(cursor: Cursor) -> tuple[StatusItem, ...]:
+    """Read the items of STATUS, each once, in the order asked; raises `BadSyntax`, `LimitReached`."""
+    items = tuple(dict.fromkeys(_status_item(cursor) for _ in cursor.members("status items")))
+    if not items:
+        raise BadSyntax("STATUS asks for nothing")
+    return items
+
+
+def _status_item(cursor: Cursor) -> StatusItem:
+    try:
+        return StatusItem(cursor.keyword("a status item"))
+    except ValueError:
+        raise BadSyntax("unknown status item") from None
+
+
+def parse_list(cursor: Cursor) -> ListMailboxes:
+    """Read LIST with all its options; raises `BadSyntax`, `LimitReached`, `MailboxNameInvalid`."""
+    selection: frozenset[Selection] = frozenset()
+    extended = cursor.peek() == b"("
+    if extended:
+        selection = frozenset(_selection(cursor) for _ in cursor.members("selection options", items_max=_OPTIONS_MAX))
+        if Selection.RECURSIVEMATCH in selection and not selection - {Selection.RECURSIVEMATCH, Selection.REMOTE}:
+            raise BadSyntax("RECURSIVEMATCH needs another selection option")
+        cursor.space()
+    reference = cursor.reference()
+    cursor.space()
+    if cursor.peek() == b"(":
+        extended = True
+        patterns = tuple(cursor.pattern() for _ in cursor.members("patterns", items_max=_PATTERNS_MAX))
+        if not patterns:
+            raise BadSyntax("LIST has no pattern")
+    else:
+        patterns = (cursor.pattern(),)
+    returns: frozenset[Return] = frozenset()
+    status: tuple[StatusItem, ...] = ()
+    if not cursor.at_end:
+        extended = True
+        cursor.space()
+        cursor.expect(b"RETURN ")
+        returns, status = _returns(cursor)
+    return ListMailboxes(
+        ListKind.LIST,
+        reference,
+        patterns=patterns,
+        selection=selection,
+        returns=returns,
+        status=status,
+        extended=extended,
+    )
+
+
+def parse_lsub(cursor: Cursor) -> ListMailboxes:
+    """Read LSUB; raises as `parse_list`."""
+    return _plain(ListKind.LSUB, cursor)
+
+
+def parse_xlist(cursor: Cursor) -> ListMailboxes:
+    """Read XLIST, which older Outlooks send; raises as `parse_list`."""
+    return _plain(ListKind.XLIST, cursor)
+
+
+def _plain(kind: ListKind, cursor: Cursor) -> ListMailboxes:
+    reference = cursor.reference()
+    cursor.space()
+    return ListMailboxes(kind, reference, patterns=(cursor.pattern(),))
+
+
+def _selection(cursor: Cursor) -> Selection:
+    try:
+        return Selection(cursor.keyword("a selection option"))
+    except ValueError:
+        raise BadSyntax("unknown selection option of LIST") from None
+
+
+def _returns(cursor: Cursor) -> tuple[frozenset[Return], tuple[StatusItem, ...]]:
+    returns: set[Return] = set()
+    status: tuple[StatusItem, ...] = ()
+    for _ in cursor.members("return options", items_max=_OPTIONS_MAX):
+        name = cursor.keyword("a return option")
+        if name == b"STATUS":
+            cursor.space()
+            status = status_items(cursor)
+            continue
+        try:
+            returns.add(Return(name))
+        except ValueError:
+            raise BadSyntax("unknown return option of LIST") from None
+    return frozenset(returns), status

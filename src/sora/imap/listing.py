@@ -1,0 +1,222 @@
+"""The only place that answers LIST, LSUB and XLIST from names: patterns, attributes, children.
+
+RFC 3501 6.3.8 and 6.3.9, RFC 5258, RFC 3348, RFC 6154. Matching keeps the set of reachable pattern
+positions as the bits of one integer, so that no pattern makes it slow (cases.md L5).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import attrs
+
+from sora.imap.commands import ListKind, ListMailboxes, Return, Selection
+from sora.imap.mailbox_name import INBOX, SEPARATOR
+
+Matcher = Callable[[str], bool]
+_WILD = re.compile(r"[*%]")
+_LOWER = re.compile(r"[inbox]")
+
+
+@attrs.frozen
+class Name:
+    """A mailbox as LIST sees it."""
+
+    name: str
+    special_use: str | None = None
+    subscribed: bool = False
+
+
+@attrs.frozen
+class Listed:
+    """One answer; `subscribed_below` stands for CHILDINFO of SUBSCRIBED (RFC 5258 4)."""
+
+    name: str
+    attributes: tuple[str, ...]
+    exists: bool = True
+    """Whether STATUS may be asked of it."""
+    child_info: tuple[bytes, ...] = ()
+
+
+# ------------------------------------------------------------ patterns
+
+
+def matcher(pattern: str) -> Matcher:
+    """Return a function that tells whether a canonical name matches: `*` is anything, `%` all but `/`.
+
+    The first level INBOX is matched in any case of letters.
+    """
+    plain = _matcher(pattern)
+    if not _LOWER.search(pattern.partition(SEPARATOR)[0]):
+        return plain
+    spelled = _automaton(pattern)
+    return lambda name: spelled(name) if name.startswith(INBOX) and name[5:6] in ("", SEPARATOR) else plain(name)
+
+
+def _matcher(pattern: str) -> Matcher:
+    if pattern == "*":
+        return lambda name: True
+    if pattern == "%":
+        return lambda name: SEPARATOR not in name
+    if not _WILD.search(pattern):
+        return lambda name: name == pattern
+    if pattern[-1] == "*" and not _WILD.search(prefix := pattern[:-1]):
+        return lambda name: name.startswith(prefix)
+    return _automaton(pattern)
+
+
+def _automaton(pattern: str) -> Matcher:
+    symbols: list[str] = []
+    for character in pattern:
+        if character in "*%" and symbols and symbols[-1] in ("*", "%"):
+            # Neighbouring wildcards are one: `*` if any of them is.
+            if character == "*":
+                symbols[-1] = "*"
+            continue
+        symbols.append(character)
+    here: dict[str, int] = {}
+    stars = percents = 0
+    for position, symbol in enumerate(symbols):
+        bit = 1 << position
+        if symbol == "*":
+            stars |= bit
+        elif symbol == "%":
+            percents |= bit
+        else:
+            here[symbol] = here.get(symbol, 0) | bit
+    either = {letter: here.get(letter, 0) | here.get(letter.lower(), 0) for letter in INBOX}
+    wild = stars | percents
+    final = 1 << len(symbols)
+    start = 1 | (wild & 1) << 1
+
+    def matches(name: str) -> bool:
+        inbox = name.startswith(INBOX) and name[5:6] in ("", SEPARATOR)
+        reached = start
+        for position, character in enumerate(name):
+            steps = either[character] if inbox and position < 5 else here.get(character, 0)
+            stay = stars if character == SEPARATOR else wild
+            reached = ((reached & steps) << 1) | (reached & stay)
+            if not reached:
+                return False
+            reached |= (reached & wild) << 1
+        return bool(reached & final)
+
+    return matches
+
+
+def _any(matchers: Sequence[Matcher]) -> Matcher:
+    return matchers[0] if len(matchers) == 1 else lambda name: any(one(name) for one in matchers)
+
+
+# ------------------------------------------------------------ answers
+
+
+def answer(command: ListMailboxes, names: Sequence[Name], subscriptions: Iterable[str]) -> list[Listed]:
+    """Return the answers, ascending by name.
+
+    `names` are all mailboxes of the account, `subscriptions` all names subscribed to, whether or not
+    they exist.
+    """
+    if command.patterns == ("",) and not command.extended:
+        # RFC 3501 6.3.8: an empty pattern only asks for the separator.
+        return [Listed("", ("\\Noselect",), exists=False)]
+    matchers = [matcher(command.reference + pattern) for pattern in command.patterns if pattern or not command.extended]
+    matches = _any(matchers)
+    if command.kind is ListKind.LSUB:
+        return _lsub(matches, names, subscriptions, command)
+    return _list(matches, names, frozenset(subscriptions), command)
+
+
+def _ancestors(names: Iterable[str]) -> set[str]:
+    """Return all names that have a name below them, given or implied."""
+    found: set[str] = set()
+    for name in names:
+        end = name.rfind(SEPARATOR)
+        while end > 0 and (parent := name[:end]) not in found:
+            found.add(parent)
+            end = name.rfind(SEPARATOR, 0, end)
+    return found
+
+
+def _lsub(
+    matches: Matcher, names: Sequence[Name], subscriptions: Iterable[str], command: ListMailboxes
+) -> list[Listed]:
+    existing = {name.name for name in names}
+    parents = _ancestors(existing)
+    wanted = set(subscriptions)
+    found = {name for name in wanted if matches(name)}
+    if any("%" in pattern for pattern in command.patterns):
+        # RFC 3501 6.3.9: with `%`, a parent of what is subscribed is shown, marked \\Noselect.
+        found.update(name for name in _ancestors(wanted) if matches(name))
+    answers = []
+    for name in sorted(found):
+        attributes = (_children(name in parents),)
+        answers.append(Listed(name, attributes if name in wanted else ("\\Noselect", *attributes), name in existing))
+    return answers
+
+
+def _list(
+    matches: Matcher, names: Sequence[Name], subscriptions: frozenset[str], command: ListMailboxes
+) -> list[Listed]:
+    existing = {name.name: name for name in names}
+    parents = _ancestors(existing)
+    candidates = existing.keys() | parents
+    selection = command.selection
+    by_subscription = Selection.SUBSCRIBED in selection
+    if by_subscription:
+        candidates |= subscriptions
+    below: set[str] = set()
+    if Selection.RECURSIVEMATCH in selection:
+        below = _ancestors(name for name in candidates if _selected(name, existing, subscriptions, selection))
+        candidates |= below
+    show = _Show(command, parents, subscriptions)
+    answers = []
+    for name in sorted(filter(matches, candidates)):
+        inside = name in below
+        if inside or _selected(name, existing, subscriptions, selection):
+            info = _CHILD_INFO if inside and by_subscription else ()
+            answers.append(Listed(name, show.attributes(name, existing.get(name)), name in existing, info))
+    return answers
+
+
+def _selected(
+    name: str, existing: dict[str, Name], subscriptions: frozenset[str], selection: frozenset[Selection]
+) -> bool:
+    """Tell whether a name fulfils the selection options, apart from RECURSIVEMATCH."""
+    if Selection.SUBSCRIBED in selection and name not in subscriptions:
+        return False
+    if Selection.SPECIAL_USE in selection:
+        row = existing.get(name)
+        return row is not None and row.special_use is not None
+    return True
+
+
+@attrs.frozen
+class _Show:
+    """Which attributes an answer has."""
+
+    command: ListMailboxes
+    parents: set[str]
+    subscriptions: frozenset[str]
+
+    def attributes(self, name: str, row: Name | None) -> tuple[str, ...]:
+        found: list[str] = []
+        if row is None:
+            found.append("\\NonExistent" if self.command.extended else "\\Noselect")
+        found.append(_children(name in self.parents))
+        if name in self.subscriptions and (
+            Return.SUBSCRIBED in self.command.returns or Selection.SUBSCRIBED in self.command.selection
+        ):
+            found.append("\\Subscribed")
+        if row is not None and row.special_use is not None:
+            found.append(row.special_use)
+        if self.command.kind is ListKind.XLIST and name == INBOX:
+            found.append("\\Inbox")
+        return tuple(found)
+
+
+_CHILD_INFO: Final = (b"SUBSCRIBED",)
+
+
+def _children(has: bool) -> str:
+    return "\\HasChildren" if has else "\\HasNoChildren"
