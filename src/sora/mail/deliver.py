@@ -108,6 +108,10 @@ class Deliverer:
         except SoraError as error:
             failure = error if error.temporary else Temporary("recipients cannot be looked up now")
             return [one if isinstance(one, SoraError) else failure for one in parsed]
+        except Exception:  # noqa: BLE001  the boundary: a bug must not bounce mail
+            self.log.failure("looking up recipients broke")
+            failure = Temporary("internal error")
+            return [one if isinstance(one, SoraError) else failure for one in parsed]
         return [_target(text, one, found) for text, one in zip(written, parsed, strict=True)]
 
     async def deliver(self, envelope: Envelope, targets: Sequence[Target], raw: bytes) -> list[Outcome]:
@@ -162,8 +166,13 @@ class Deliverer:
     async def _message(self, target: Target, envelope: Envelope, examined: Examined, body: NewBody) -> NewMessage:
         delivered_to = f"Delivered-To: {_clean(target.full)}"
         suppress = (delivered_to, self._suppress_window) if self._suppress_window > 0 else None
+        try:
+            mailbox = await self._filing(target, envelope, examined)
+        except SoraError as error:
+            self.log.warn("filing for {address} failed, into INBOX: {error}", address=target.full, error=error)
+            mailbox = target.recipient.inbox
         return NewMessage(
-            await self._filing(target, envelope, examined),
+            mailbox,
             body,
             trace=self._trace(target, envelope, delivered_to),
             suppress=suppress,

@@ -44,6 +44,7 @@ class Conversation(Protocol, Generic[E]):
         self._slow = False
         self._running: Deferred[None] | None = None
         self.lost = False
+        self.closing = False
 
     # ------------------------------------------------------------ what a protocol supplies
 
@@ -83,6 +84,10 @@ class Conversation(Protocol, Generic[E]):
     def pending(self) -> bool:
         """Whether an event waits."""
         return bool(self._events)
+
+    def next_waiting(self) -> E | None:
+        """Return the event that `receive` would return without waiting, and leave it there."""
+        return self._events[0] if self._events else None
 
     def push(self, event: E) -> None:
         """Put an event that did not come from the peer behind those that wait."""
@@ -126,8 +131,14 @@ class Conversation(Protocol, Generic[E]):
     def close(self) -> None:
         """Flush and close; `converse` is cancelled when the transport says that it is lost."""
         self.flush()
+        self.closing = True
         if not self.lost:
             self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close without waiting for a peer that takes nothing any more."""
+        if not self.lost:
+            self.transport.abortConnection()  # type: ignore[attr-defined]
 
     # ------------------------------------------------------------ what Twisted calls
 
@@ -174,6 +185,7 @@ class Conversation(Protocol, Generic[E]):
             self.broke(failure)
         if not self.lost:
             self.flush()
+            self.closing = True
             self.transport.unregisterProducer()  # type: ignore[attr-defined]
             self.transport.loseConnection()
 
