@@ -1,0 +1,1 @@
+"""The configuration: its classes describe every setting, and file, documentation and checks follow from them."""

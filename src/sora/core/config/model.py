@@ -1,0 +1,84 @@
+"""The whole configuration: every section, and what follows from several of them."""
+
+# ruff: noqa: RUF009  the calls declare attrs fields
+
+import attrs
+
+from sora.core.config.access import Auth, Limits, Logging, Process, Tls
+from sora.core.config.kinds import NETWORK, Network, many
+from sora.core.config.later import Cluster, Relay, RelayQueue, SharedMailboxes, Sieve
+from sora.core.config.servers import BUILT, ClientFilter, Server, defaults
+from sora.core.config.setting import setting, table, tables
+from sora.core.config.storage import S3, Cleanup, Database, Embedded, LocalCache, Storage, Uploader
+
+
+@attrs.frozen(kw_only=True)
+class EveryServer:
+    """What holds for every server."""
+
+    trusted_networks: tuple[Network, ...] = setting(
+        many(NETWORK), (), "Networks trusted by every server, beside those it names.", example=["10.0.0.0/8"]
+    )
+    client_filters: tuple[ClientFilter, ...] = tables(ClientFilter)
+
+
+@attrs.frozen(kw_only=True)
+class Configuration:
+    """Everything an operator can set, checked; sections that were left out have their defaults."""
+
+    process: Process = table(Process)
+    logging: Logging = table(Logging)
+    database: Database | None = table(Database, optional=True)
+    embedded: Embedded = table(Embedded)
+    s3: S3 | None = table(S3, optional=True)
+    storage: Storage = table(Storage)
+    local_cache: LocalCache = table(LocalCache)
+    uploader: Uploader = table(Uploader)
+    cleanup: Cleanup = table(Cleanup)
+    limits: Limits = table(Limits)
+    auth: Auth = table(Auth)
+    tls: Tls = table(Tls)
+    server: EveryServer = table(EveryServer)
+    servers: dict[str, Server] = attrs.field(factory=defaults)
+    shared_mailboxes: SharedMailboxes = table(SharedMailboxes)
+    sieve: Sieve = table(Sieve)
+    relay: Relay = table(Relay)
+    relay_queue: RelayQueue = table(RelayQueue)
+    cluster: Cluster = table(Cluster)
+
+    def started(self, type: str | None = None) -> list[Server]:
+        """Return the servers that are to be started, of one type if it is given."""
+        return [server for server in self.servers.values() if server.start and type in (None, server.type)]
+
+    def insecure_auth(self, server: Server) -> bool:
+        """Return whether a server lets passwords be sent without TLS from anywhere."""
+        return self.auth.insecure_auth if server.insecure_auth is None else server.insecure_auth
+
+    def append_limit(self, server: Server) -> int:
+        """Return the largest message that APPEND takes, in octets."""
+        return min(server.append_limit or self.limits.append_limit or self.limits.message_max, self.limits.message_max)
+
+    def max_message_size(self, server: Server) -> int:
+        """Return the largest message that LMTP takes, in octets."""
+        return min(server.max_message_size or self.limits.message_max, self.limits.message_max)
+
+    def max_connections(self, server: Server) -> int:
+        """Return how many connections a server serves at once."""
+        return server.max_connections or self.limits.max_connections
+
+    def unsupported(self) -> list[str]:
+        """Return a complaint for each thing that is asked for and that this version does not have."""
+        asked = [
+            (f"servers.{server.name}", f"a server of type {server.type}")
+            for server in self.started()
+            if server.type not in BUILT
+        ]
+        sections = (
+            (self.shared_mailboxes.enabled, "shared_mailboxes", "shared mailboxes"),
+            (self.cluster.enabled, "cluster", "clustering"),
+            (bool(self.relay.type), "relay", "relaying outgoing mail"),
+            (self.relay_queue.enabled, "relay_queue", "the relay queue"),
+            (self.tls.provider == "letsencrypt", "tls.provider", "certificates from Let's Encrypt"),
+        )
+        asked += [(where, what) for wanted, where, what in sections if wanted]
+        return [f"{where}: {what} is not available in this version" for where, what in asked]
