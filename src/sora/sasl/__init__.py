@@ -1,0 +1,1 @@
+"""Signing in without I/O: SASL exchanges and password hashes."""

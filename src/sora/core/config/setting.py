@@ -57,7 +57,7 @@ def described(section: type) -> dict[str, tuple[Setting | Table, Any]]:
         description = field.metadata.get(_KEY)
         if description is not None:
             default = field.default
-            if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            if isinstance(default, attrs.Factory):
                 default = default.factory()  # type: ignore[union-attr]
             found[field.name] = (description, default)
     return found
