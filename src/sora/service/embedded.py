@@ -376,7 +376,7 @@ def _processes_in(data: Path) -> list[int]:
 
 
 def _only_cancelled(failure: Failure) -> None:
-    failure.trap(CancelledError)
+    failure.trap(CancelledError)  # type: ignore[no-untyped-call]
 
 
 def _last_line(output: str) -> str:
