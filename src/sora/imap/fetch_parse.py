@@ -46,7 +46,7 @@ def parse(cursor: Cursor) -> tuple[tuple[FetchItem, ...], int | None]:
 
     Raises `BadSyntax`, `LimitReached`.
     """
-    rest = cursor.rest(_REMEMBERED_MAX)
+    rest = cursor.take_rest(_REMEMBERED_MAX)
     return _read(cursor) if rest is None else _remembered(rest)
 
 

@@ -364,6 +364,7 @@ class Framer:
         size = int(digits) if len(digits) < _DIGITS_MAX else _HUGE
         if self._refusal is None and (reason := self._too_much(size)) is not None:
             self._refusal = Refused(self._tag, self._name, reason)
+            self._parts = []
         if not plus:
             if self._refusal is not None:
                 self._finish(self._refusal, events)

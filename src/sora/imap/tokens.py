@@ -105,11 +105,13 @@ class Cursor:
         """Read the word of a section: TEXT, HEADER.FIELDS; returned upper-cased."""
         return self._match(_ITEM_NAME, "a section").upper()
 
-    def rest(self, octets_max: int) -> bytes | None:
-        """Return all that is left, without moving; None if it is longer or has literals."""
+    def take_rest(self, octets_max: int) -> bytes | None:
+        """Read all that is left; None, without reading, if it is longer or has literals."""
         if self._index + 1 < len(self._parts) or len(self._text) - self._position > octets_max:
             return None
-        return self._text[self._position :]
+        rest = self._text[self._position :]
+        self._position = len(self._text)
+        return rest
 
     def keyword(self, what: str) -> bytes:
         """Read an atom that is a word of the protocol; returned upper-cased."""

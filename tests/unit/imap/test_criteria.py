@@ -1,0 +1,175 @@
+"""SEARCH keys become a flat program."""
+
+from datetime import date
+
+from twisted.trial import unittest
+
+from sora.core import criteria as steps
+from sora.core import flags, limits
+from sora.core.criteria import And, DateOf, Field, Not, Or, Relation, Step
+from sora.core.errors import CharsetUnknown, LimitReached
+from sora.core.uidset import UidSet
+from sora.imap import commands as c
+from sora.imap import framer
+from sora.imap.parse import parse
+from sora.imap.tokens import BadSyntax
+
+
+def search(*parts: bytes, name: bytes = b"SEARCH") -> c.Search:
+    command = parse(framer.Command(b"a", name, parts))
+    assert isinstance(command, c.Search)
+    return command
+
+
+def program(*parts: bytes) -> tuple[Step, ...]:
+    return search(*parts).criteria.steps
+
+
+def text(needle: str) -> Step:
+    return steps.Text(Field.SUBJECT, needle)
+
+
+class Keys(unittest.SynchronousTestCase):
+    def test_flags(self) -> None:
+        for name, bit in (
+            (b"SEEN", flags.SEEN),
+            (b"ANSWERED", flags.ANSWERED),
+            (b"FLAGGED", flags.FLAGGED),
+            (b"DELETED", flags.DELETED),
+            (b"DRAFT", flags.DRAFT),
+        ):
+            self.assertEqual(program(name), (steps.Flag(bit),))
+            self.assertEqual(program(b"un" + name), (steps.Flag(bit, wanted=False),))
+
+    def test_recent_old_and_new(self) -> None:
+        self.assertEqual(program(b"RECENT"), (steps.Recent(),))
+        self.assertEqual(program(b"OLD"), (steps.Recent(wanted=False),))
+        self.assertEqual(program(b"NEW"), (steps.Recent(), steps.Flag(flags.SEEN, wanted=False), And(2)))
+
+    def test_keywords_are_lower_cased(self) -> None:
+        self.assertEqual(program(b"KEYWORD $Junk"), (steps.Keyword("$junk"),))
+        self.assertEqual(program(b"UNKEYWORD x"), (steps.Keyword("x", wanted=False),))
+
+    def test_texts_are_folded(self) -> None:
+        for field in Field:
+            self.assertEqual(program(field.name.encode() + b' "A b"'), (steps.Text(field, "a b"),))
+
+    def test_c17_headers_by_name(self) -> None:
+        self.assertEqual(program(b'HEADER "References" <X@y>'), (steps.Header("references", "<x@y>"),))
+        self.assertEqual(program(b'HEADER List-Id ""'), (steps.Header("list-id", ""),))
+
+    def test_dates(self) -> None:
+        day = date(2024, 2, 1)
+        for name, of, relation in (
+            (b"BEFORE", DateOf.INTERNAL, Relation.BEFORE),
+            (b"ON", DateOf.INTERNAL, Relation.ON),
+            (b"SINCE", DateOf.INTERNAL, Relation.SINCE),
+            (b"SENTBEFORE", DateOf.SENT, Relation.BEFORE),
+            (b"SENTON", DateOf.SENT, Relation.ON),
+            (b"SENTSINCE", DateOf.SENT, Relation.SINCE),
+        ):
+            self.assertEqual(program(name + b" 1-feb-2024"), (steps.Dated(of, relation, day),))
+            self.assertEqual(program(name + b' "01-Feb-2024"'), (steps.Dated(of, relation, day),))
+
+    def test_sizes_sets_and_modseq(self) -> None:
+        self.assertEqual(program(b"LARGER 5"), (steps.Size(Relation.LARGER, 5),))
+        self.assertEqual(program(b"SMALLER 5"), (steps.Size(Relation.BEFORE, 5),))
+        self.assertEqual(program(b"1:*"), (steps.Numbers(UidSet(((1, 0),))),))
+        self.assertEqual(program(b"UID *"), (steps.Uids(UidSet(((0, 0),))),))
+        self.assertEqual(program(b'MODSEQ "/flags/\\\\draft" all 7'), (steps.ModSeqAtLeast(7),))
+        self.assertTrue(search(b"MODSEQ 7").modseq)
+        self.assertFalse(search(b"ALL").modseq)
+
+    def test_what_is_malformed_is_refused(self) -> None:
+        for keys in (
+            b"",
+            b"FOO",
+            b"FROM",
+            b"NOT",
+            b"OR ALL",
+            b"(ALL",
+            b"ALL)",
+            b"()",
+            b"KEYWORD \\Seen",
+            b"SINCE x",
+            b"SINCE 31-Feb-2024",
+            b"LARGER x",
+            b"HEADER x",
+            b"UID x",
+            b"1,",
+            b"ALL 0",
+            b"(OR ALL) ALL",
+            b"RETURN (FOO) ALL",
+            b"RETURN ALL",
+        ):
+            with self.assertRaises(BadSyntax, msg=keys):
+                search(keys)
+
+
+class Combining(unittest.SynchronousTestCase):
+    def test_keys_side_by_side_are_all_wanted(self) -> None:
+        self.assertEqual(program(b"SUBJECT a SUBJECT b"), (text("a"), text("b"), And(2)))
+
+    def test_not_and_or_take_what_follows(self) -> None:
+        self.assertEqual(
+            program(b"NOT SUBJECT a OR SUBJECT b SUBJECT c"), (text("a"), Not(), text("b"), text("c"), Or(2), And(2))
+        )
+
+    def test_parentheses_group(self) -> None:
+        self.assertEqual(
+            program(b"OR (SUBJECT a SUBJECT b) NOT (SUBJECT c)"),
+            (text("a"), text("b"), And(2), text("c"), Not(), Or(2)),
+        )
+        self.assertEqual(program(b"((SUBJECT a))"), (text("a"),))
+
+    def test_c17_a_chain_of_or_is_one_alternative_however_long(self) -> None:
+        chain = b"OR SUBJECT a " * 400 + b"SUBJECT a"
+        self.assertEqual(program(chain), (text("a"),) * 401 + (Or(401),))
+
+    def test_an_or_in_the_first_operand_is_kept_apart(self) -> None:
+        self.assertEqual(
+            program(b"OR OR SUBJECT a SUBJECT b SUBJECT c"), (text("a"), text("b"), Or(2), text("c"), Or(2))
+        )
+
+    def test_l4_nesting_is_bounded(self) -> None:
+        deep = limits.IMAP_NESTING_MAX + 1
+        for keys in (b"(" * deep + b"ALL" + b")" * deep, b"NOT " * deep + b"ALL", b"OR " * deep + b"ALL " * deep):
+            with self.assertRaises(LimitReached):
+                search(keys)
+        self.assertEqual(program(b"(" * (deep - 1) + b"ALL" + b")" * (deep - 1)), (steps.All(),))
+
+    def test_l4_the_number_of_keys_is_bounded(self) -> None:
+        search(b" ".join([b"ALL"] * limits.IMAP_SEARCH_KEYS_MAX))
+        with self.assertRaises(LimitReached):
+            search(b" ".join([b"ALL"] * (limits.IMAP_SEARCH_KEYS_MAX + 1)))
+
+
+class Charsets(unittest.SynchronousTestCase):
+    def test_c17_text_is_decoded_by_its_charset(self) -> None:
+        for parts in (
+            (b"CHARSET UTF-8 SUBJECT ", "Ärger".encode(), b""),
+            (b'CHARSET "iso-8859-1" SUBJECT ', "Ärger".encode("latin-1"), b""),
+            (b"CHARSET US-ASCII SUBJECT ", "Ärger".encode(), b""),
+            (b"SUBJECT ", "ÄRGER".encode(), b""),
+        ):
+            self.assertEqual(program(*parts), (text("ärger"),))
+
+    def test_an_unknown_charset_has_its_own_error(self) -> None:
+        for name in (b"X-NONE", b"ROT13", b"unicode_escape", b"zlib"):
+            with self.assertRaises(CharsetUnknown):
+                search(b"CHARSET " + name + b" ALL")
+
+    def test_text_not_in_the_charset_is_refused(self) -> None:
+        with self.assertRaises(BadSyntax):
+            search(b"CHARSET UTF-8 SUBJECT ", b"\xff", b"")
+
+
+class Returning(unittest.SynchronousTestCase):
+    def test_result_options(self) -> None:
+        self.assertIsNone(search(b"ALL").returns)
+        self.assertEqual(search(b"RETURN () ALL").returns, frozenset((c.SearchReturn.ALL,)))
+        self.assertEqual(
+            search(b"RETURN (MIN COUNT) CHARSET UTF-8 ALL", name=b"UID SEARCH").returns,
+            frozenset((c.SearchReturn.MIN, c.SearchReturn.COUNT)),
+        )
+        self.assertTrue(search(b"ALL", name=b"UID SEARCH").by_uid)
