@@ -66,6 +66,10 @@ class S3ObjectStore:
         """List (key, octets as stored, modification time in epoch seconds) ascending by key."""
         return self._run(self._keys(prefix, after, limit))
 
+    def create_bucket(self) -> "Deferred[None]":
+        """Create the bucket, for first set-ups and tests; one that is there already is no error."""
+        return self._run(self._create_bucket())
+
     @aio.deferred
     async def close(self) -> None:
         """Cancel what is in flight and close all connections."""
@@ -86,6 +90,15 @@ class S3ObjectStore:
         return running
 
     # ------------------------------------------------------------ writing
+
+    async def _create_bucket(self) -> None:
+        region, payload = self._settings.region, b""
+        if region != "us-east-1":
+            payload = xml.bucket(region)
+        request = Request(
+            operation="bucket", method="PUT", payload=await self._requests.payload(payload), good=(200, 409)
+        )
+        await self._requests.send(request)
 
     async def _put(self, key: str, data: bytes) -> None:
         if len(data) > self._settings.multipart_threshold:

@@ -78,6 +78,12 @@ def page(body: bytes) -> Page:
     return Page(objects, token)
 
 
+def bucket(region: str) -> bytes:
+    """Return the request that makes a bucket in a region."""
+    where = f"<LocationConstraint>{region}</LocationConstraint>"
+    return f"<CreateBucketConfiguration>{where}</CreateBucketConfiguration>".encode()
+
+
 def deletion(keys: Iterable[str]) -> bytes:
     """Return the request that deletes several objects."""
     names = "".join(f"<Object><Key>{key.translate(_ESCAPES)}</Key></Object>" for key in keys)
