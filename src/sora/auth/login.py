@@ -151,7 +151,7 @@ class Authenticator:
             if reason is not None:
                 self.log.warn("the hash of credential {id} cannot be used: {reason}", id=credential.id, reason=reason)
 
-        def hashed(result: int | None | Failure) -> None:
+        def hashed(result: int | Failure | None) -> None:
             del self._verifying[digest]
             if isinstance(result, Failure):
                 once.fail(result)

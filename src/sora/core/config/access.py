@@ -15,7 +15,7 @@ from sora.core.config.setting import setting, table
 class Process:
     """The server's processes."""
 
-    workers: int = setting(integer(1, 1), 1, "Processes that serve connections; this version runs one.")
+    workers: int = setting(integer(1, 256), 1, "Processes that serve connections; this version runs one.")
     hostname: str | None = setting(
         TEXT,
         None,

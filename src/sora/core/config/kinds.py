@@ -177,10 +177,14 @@ def _host(value: Any, _: Place) -> str:
     text = _text(value, _)
     if text.startswith("/"):
         return text
-    if re.match(r"[A-Za-z0-9_.:%-]+\Z", text) is None or (text.count(":") == 1):
-        raise _wrong(
-            value, "a host name, an IP address, or the directory of a unix socket (the port has its own setting)"
-        )
+    wanted = "a host name, an IP address or the directory of a unix socket (the port has its own setting)"
+    if ":" in text:
+        try:
+            ipaddress.IPv6Address(text)
+        except ValueError:
+            raise _wrong(value, wanted) from None
+    elif re.match(r"[A-Za-z0-9_.-]+\Z", text) is None:
+        raise _wrong(value, wanted)
     return text
 
 

@@ -56,8 +56,8 @@ def described(section: type) -> dict[str, tuple[Setting | Table, Any]]:
     for field in attrs.fields(section):
         description = field.metadata.get(_KEY)
         if description is not None:
-            default = field.default
-            if isinstance(default, attrs.Factory):
-                default = default.factory()  # type: ignore[union-attr]
+            default: Any = field.default
+            if hasattr(default, "factory"):
+                default = default.factory()
             found[field.name] = (description, default)
     return found
