@@ -52,7 +52,7 @@ class Authenticator:
         cache: VerifiedCache | None = None,
         throttle: Throttle | None = None,
     ) -> None:
-        """`hashing` is a started `auth.pool.HashingPool`; without `throttle` nobody is slowed down."""
+        """`hashing` is an `auth.pool.HashingPool`; without `throttle` nobody is slowed down."""
         self._accounts = accounts
         self._clock = clock
         self._hashing = hashing
@@ -95,10 +95,15 @@ class Authenticator:
             self._throttle.succeeded(address, peer)
         return SignedIn(found.account, found.address)
 
-    def close(self) -> None:
-        """Cancel what still runs in the background."""
+    def start(self) -> None:
+        """Start the threads that hash."""
+        self._hashing.start()
+
+    async def stop(self) -> None:
+        """Stop the threads and what runs in the background; sign-ins that wait fail with `Busy`."""
         for work in list(self._background):
             work.cancel()
+        self._hashing.stop()
 
     # ------------------------------------------------------------ inside
 
@@ -174,7 +179,7 @@ class Authenticator:
 
     async def _rehash(self, credential: Credential, password: bytes) -> None:
         try:
-            stronger = await self._hashing.run(passwords.new_hash, password, self._cost)
+            stronger = await self._hashing.run(passwords.hash_password, password, cost=self._cost)
             await self._accounts.replace_hash(credential.id, credential.hash, stronger)
         except Busy:
             return  # the next sign-in tries again

@@ -1,4 +1,4 @@
-"""Whom a connection comes from, for decisions about passwords: trusted networks, cleartext, keys for throttling."""
+"""Whom a connection comes from, for decisions about passwords: trusted networks, keys for throttling."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -32,8 +32,3 @@ def is_trusted(peer: str, networks: Sequence[Network]) -> bool:
     if ip is None:
         return not peer
     return ip.is_loopback or any(ip in network for network in networks)
-
-
-def permits_plaintext(secure: bool, peer: str, *, insecure_auth: bool = False, trusted: Sequence[Network] = ()) -> bool:
-    """Tell whether a peer may send a password: over TLS, from this host or a trusted network, or if all may."""
-    return secure or insecure_auth or is_trusted(peer, trusted)

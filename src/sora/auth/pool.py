@@ -11,11 +11,18 @@ from sora import aio
 from sora.core.errors import Busy
 
 T = TypeVar("T")
+R = TypeVar("R")
 P = ParamSpec("P")
 
 
 class Hashing(Protocol):
     """Runs functions that hash."""
+
+    def start(self) -> None:
+        """Start."""
+
+    def stop(self) -> None:
+        """Stop; what waits fails with `Busy`."""
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
         """Return a Deferred of the result; it fails with `Busy` if too much waits."""
@@ -30,6 +37,7 @@ class HashingPool:
         self._places = self._threads + queue_max
         self._taken = 0
         self._pool = ThreadPool(0, self._threads, "hashing")
+        self._stopping = False
 
     @property
     def taken(self) -> int:
@@ -41,16 +49,25 @@ class HashingPool:
         self._pool.start()
 
     def stop(self) -> None:
-        """Stop: what runs is waited for (a fraction of a second each)."""
-        self._pool.stop()
+        """Stop: what runs is waited for (a fraction of a second each), what waits fails with `Busy`."""
+        self._stopping = True
+        if self._pool.started:
+            self._pool.stop()
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Deferred[T]":
         """Return a Deferred of the result; it fails with `Busy` if too much waits."""
         if self._taken >= self._places:
             return fail(Busy("too many sign-ins at once, try again"))
-        self._taken += 1
-        return aio.in_thread(self._reactor, self._pool, function, *args, **kwargs).addBoth(self._left)
 
-    def _left(self, result: T) -> T:
+        def work() -> T:
+            # The pool's own stop would first do everything that waits.
+            if self._stopping:
+                raise Busy("the server is stopping")
+            return function(*args, **kwargs)
+
+        self._taken += 1
+        return aio.in_thread(self._reactor, self._pool, work).addBoth(self._left)
+
+    def _left(self, result: R) -> R:
         self._taken -= 1
         return result

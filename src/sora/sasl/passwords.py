@@ -179,8 +179,10 @@ def verify(password: bytes, hash: str) -> bool:
         return False
 
 
-def new_hash(password: bytes, cost: int) -> str:
+def hash_password(password: bytes | str, *, cost: int) -> str:
     """Hash a new password with bcrypt. Raises `ValueError` for one that is empty, too long for bcrypt, or has NULs."""
+    if isinstance(password, str):
+        password = password.encode("utf-8", "surrogatepass")
     if not password:
         raise ValueError("the password is empty")
     if b"\0" in password:
