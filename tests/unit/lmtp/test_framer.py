@@ -96,9 +96,7 @@ class ChunkTests(SynchronousTestCase):
         for _ in range(49):
             one.feed(b"x" * 100)
             self.assertEqual(one.held, 0)
-        self.assertEqual(
-            one.feed(b"x" * 100 + b"NOOP\r\n"), [Chunk(b"", 5000, True, Fault.TOO_LARGE), Line(b"NOOP")]
-        )
+        self.assertEqual(one.feed(b"x" * 100 + b"NOOP\r\n"), [Chunk(b"", 5000, True, Fault.TOO_LARGE), Line(b"NOOP")])
 
     def test_after_a_chunk_without_a_length_nothing_is_read(self) -> None:
         for line in (b"BDAT\r\n", b"BDAT x\r\n", b"BDAT -1\r\n", b"BDAT 1 FIRST\r\n", b"BDAT 9999999999999999\r\n"):
