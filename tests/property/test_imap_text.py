@@ -145,3 +145,5 @@ class Matching(unittest.SynchronousTestCase):
     def test_the_matcher_agrees_with_a_naive_one(self, patterns: list[str], name: str) -> None:
         for pattern in (*patterns, "inbox*", "%N%", "*"):
             self.assertEqual(matcher(pattern)(name), naive(pattern, name), (pattern, name))
+        together = any(naive(pattern, name) for pattern in patterns)
+        self.assertEqual(matcher(*patterns)(name), together, (patterns, name))

@@ -25,8 +25,6 @@ TAG_MAX: Final = 256
 WAITS_AFTER: Final = frozenset((b"LOGIN", b"AUTHENTICATE", b"IDLE", b"STARTTLS", b"LOGOUT"))
 """Commands after which the meaning of the next octet depends on the server's answer."""
 
-# ------------------------------------------------------------ events
-
 
 @attrs.define
 class Command:
@@ -135,12 +133,9 @@ class Framer:
         self._position = 0
         self._ahead = bytearray()
         self._partial = bytearray()
-        self._tag = b""
-        self._name = b""
+        self._tag = self._name = b""
         self._begin()
         self.authenticated = False
-
-    # ------------------------------------------------------------ what the caller uses
 
     @property
     def authenticated(self) -> bool:
@@ -212,20 +207,13 @@ class Framer:
             return []
         return self._continue()
 
-    # ------------------------------------------------------------ the machine
-
     def _begin(self) -> None:
         """Forget the command in progress."""
         self._started = False
         self._parts: list[bytes] = []
         self._refusal: Refused | Malformed | None = None
-        self._text = 0
-        self._taken = 0
-        self._messages = 0
-        self._count = 0
-        self._total = 0
-        self._need = 0
-        self._offered = 0
+        self._text = self._taken = self._messages = self._total = 0
+        self._count = self._need = self._offered = 0
         self._literal = bytearray()
 
     def _continue(self) -> list[Event]:

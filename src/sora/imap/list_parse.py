@@ -5,6 +5,8 @@ RFC 3501 6.3.8-6.3.10, RFC 5258 (LIST-EXTENDED), RFC 5819 (LIST-STATUS), RFC 615
 
 from typing import Final
 
+from sora.core import limits
+from sora.core.errors import LimitReached
 from sora.imap.commands import ListKind, ListMailboxes, Return, Selection, StatusItem
 from sora.imap.tokens import BadSyntax, Cursor
 
@@ -44,6 +46,8 @@ def parse_list(cursor: Cursor) -> ListMailboxes:
         patterns = tuple(cursor.pattern() for _ in cursor.members("patterns", items_max=_PATTERNS_MAX))
         if not patterns:
             raise BadSyntax("LIST has no pattern")
+        if sum(map(len, patterns)) > limits.IMAP_PATTERN_MAX:
+            raise LimitReached(f"the patterns have more than {limits.IMAP_PATTERN_MAX} characters in all")
     else:
         patterns = (cursor.pattern(),)
     returns: frozenset[Return] = frozenset()

@@ -15,6 +15,7 @@ from sora.imap.mailbox_name import INBOX, SEPARATOR
 
 Matcher = Callable[[str], bool]
 _WILD = re.compile(r"[*%]")
+_WILDS = re.compile(r"[*%]+")
 _LOWER = re.compile(r"[inbox]")
 
 
@@ -41,19 +42,26 @@ class Listed:
 # ------------------------------------------------------------ patterns
 
 
-def matcher(pattern: str) -> Matcher:
-    """Return a function that tells whether a canonical name matches: `*` is anything, `%` all but `/`.
+def matcher(*patterns: str) -> Matcher:
+    """Return a function that tells whether a canonical name matches any pattern.
 
-    The first level INBOX is matched in any case of letters.
+    `*` is anything, `%` all but `/`; the first level INBOX is matched in any case of letters.
     """
-    plain = _matcher(pattern)
-    if not _LOWER.search(pattern.partition(SEPARATOR)[0]):
-        return plain
-    spelled = _automaton(pattern)
-    return lambda name: spelled(name) if name.startswith(INBOX) and name[5:6] in ("", SEPARATOR) else plain(name)
+    quick: list[Matcher] = []
+    slow: list[str] = []
+    for pattern in patterns:
+        simple = None if _LOWER.search(pattern.partition(SEPARATOR)[0]) else _simple(pattern)
+        if simple is None:
+            slow.append(pattern)
+        else:
+            quick.append(simple)
+    if slow:
+        quick.append(_automaton(slow))
+    return quick[0] if len(quick) == 1 else lambda name: any(one(name) for one in quick)
 
 
-def _matcher(pattern: str) -> Matcher:
+def _simple(pattern: str) -> Matcher | None:
+    """Return the quick way for the commonest patterns."""
     if pattern == "*":
         return lambda name: True
     if pattern == "%":
@@ -62,38 +70,41 @@ def _matcher(pattern: str) -> Matcher:
         return lambda name: name == pattern
     if pattern[-1] == "*" and not _WILD.search(prefix := pattern[:-1]):
         return lambda name: name.startswith(prefix)
-    return _automaton(pattern)
+    return None
 
 
-def _automaton(pattern: str) -> Matcher:
-    symbols: list[str] = []
-    for character in pattern:
-        if character in "*%" and symbols and symbols[-1] in ("*", "%"):
-            # Neighbouring wildcards are one: `*` if any of them is.
-            if character == "*":
-                symbols[-1] = "*"
-            continue
-        symbols.append(character)
+def _symbols(pattern: str) -> str:
+    """Make one wildcard of neighbours: `*` if any of them is."""
+    return _WILDS.sub(lambda match: "*" if "*" in match[0] else "%", pattern)
+
+
+def _automaton(patterns: Sequence[str]) -> Matcher:
     here: dict[str, int] = {}
-    stars = percents = 0
-    for position, symbol in enumerate(symbols):
-        bit = 1 << position
-        if symbol == "*":
-            stars |= bit
-        elif symbol == "%":
-            percents |= bit
-        else:
-            here[symbol] = here.get(symbol, 0) | bit
+    start = final = stars = percents = 0
+    position = 0
+    for pattern in patterns:
+        start |= 1 << position
+        for symbol in _symbols(pattern):
+            bit = 1 << position
+            if symbol == "*":
+                stars |= bit
+            elif symbol == "%":
+                percents |= bit
+            else:
+                here[symbol] = here.get(symbol, 0) | bit
+            position += 1
+        # The place behind the last symbol is left by nothing, so patterns do not run into each other.
+        final |= 1 << position
+        position += 1
     either = {letter: here.get(letter, 0) | here.get(letter.lower(), 0) for letter in INBOX}
     wild = stars | percents
-    final = 1 << len(symbols)
-    start = 1 | (wild & 1) << 1
+    start |= (start & wild) << 1
 
     def matches(name: str) -> bool:
         inbox = name.startswith(INBOX) and name[5:6] in ("", SEPARATOR)
         reached = start
-        for position, character in enumerate(name):
-            steps = either[character] if inbox and position < 5 else here.get(character, 0)
+        for index, character in enumerate(name):
+            steps = either[character] if inbox and index < 5 else here.get(character, 0)
             stay = stars if character == SEPARATOR else wild
             reached = ((reached & steps) << 1) | (reached & stay)
             if not reached:
@@ -102,10 +113,6 @@ def _automaton(pattern: str) -> Matcher:
         return bool(reached & final)
 
     return matches
-
-
-def _any(matchers: Sequence[Matcher]) -> Matcher:
-    return matchers[0] if len(matchers) == 1 else lambda name: any(one(name) for one in matchers)
 
 
 # ------------------------------------------------------------ answers
@@ -120,8 +127,8 @@ def answer(command: ListMailboxes, names: Sequence[Name], subscriptions: Iterabl
     if command.patterns == ("",) and not command.extended:
         # RFC 3501 6.3.8: an empty pattern only asks for the separator.
         return [Listed("", ("\\Noselect",), exists=False)]
-    matchers = [matcher(command.reference + pattern) for pattern in command.patterns if pattern or not command.extended]
-    matches = _any(matchers)
+    wanted = [command.reference + pattern for pattern in command.patterns if pattern or not command.extended]
+    matches = matcher(*wanted)
     if command.kind is ListKind.LSUB:
         return _lsub(matches, names, subscriptions, command)
     return _list(matches, names, frozenset(subscriptions), command)

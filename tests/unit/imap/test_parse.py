@@ -149,6 +149,7 @@ class Mailboxes(ParseCase):
         self.assertRaises(LimitReached, read, b"LIST", b'"" ' + b"%*" * limits.IMAP_PATTERN_MAX)
         self.assertRaises(LimitReached, read, b"LIST", b"x" * 2000 + b" *")
         self.assertRaises(LimitReached, read, b"LIST", b'"" (' + b" ".join([b"*"] * 33) + b")")
+        self.assertRaises(LimitReached, read, b"LIST", b'"" (' + b" ".join([b"*" * 100] * 20) + b")")
 
     def test_append_with_flags_date_and_literal(self) -> None:
         command = read(b"APPEND", b'in (\\Seen) " 1-Feb-2024 10:20:30 -0130" ', b"m", b"")
