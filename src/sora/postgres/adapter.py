@@ -158,7 +158,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         """Return a Deferred that fires when no statement is in flight."""
         if not self._busy:
             return succeed(None)
-        waiter: Deferred[None] = Deferred(lambda d: self._settled.remove(d))
+        waiter: Deferred[None] = Deferred(self._settled.remove)
         self._settled.append(waiter)
         return waiter
 
@@ -229,9 +229,9 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     def _step(self) -> None:
         try:
             state = self._connection.poll()
-        except psycopg2.Error:
+        except psycopg2.Error as error:
             failure = Failure()  # type: ignore[no-untyped-call]
-            if outcome(failure.value) is Outcome.LOST:
+            if outcome(error) is Outcome.LOST:
                 self._lost(failure)
             else:
                 self._finish(failure)

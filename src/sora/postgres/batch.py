@@ -74,7 +74,7 @@ class Batches(Generic[Q, A]):
             if batch:
                 self._in_flight += 1
                 self._send([entry.request for entry in batch]).addCallbacks(
-                    self._answer, self._fail, (batch,), None, (batch,)
+                    self._answer, self._fail, (batch,), {}, (batch,)
                 )
 
     def _next(self) -> list[_Entry[Q, A]]:
@@ -98,7 +98,7 @@ class Batches(Generic[Q, A]):
                 entry.done.callback(answer)
 
     def _fail(self, failure: Failure, batch: list[_Entry[Q, A]]) -> None:
-        if len(batch) == 1 or failure.check(Temporary):
+        if len(batch) == 1 or isinstance(failure.value, Temporary):
             self._in_flight -= 1
             self._schedule()
             for entry in batch:
@@ -116,7 +116,7 @@ class Batches(Generic[Q, A]):
                 self._schedule()
 
         for entry in batch:
-            self._send([entry.request]).addCallbacks(self._one, self._one, (entry,), None, (entry,)).addBoth(over)
+            self._send([entry.request]).addCallbacks(self._one, self._one, (entry,), {}, (entry,)).addBoth(over)
 
     def _one(self, result: "list[A] | Failure", entry: _Entry[Q, A]) -> None:
         if entry.done is None:

@@ -108,7 +108,7 @@ class PostgresFeed:
             return
         self._backoff = min(_BACKOFF_MAX, self._backoff * 2 or _BACKOFF_FIRST)
         self._retry = self._reactor.callLater(self._backoff, self._reconnect)
-        if not failure.check(DatabaseUnavailable):
+        if not isinstance(failure.value, DatabaseUnavailable):
             self.log.failure("the change feed could not be opened", failure)
 
     def _tell_all(self) -> None:

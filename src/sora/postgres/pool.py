@@ -4,6 +4,7 @@ Opens connections as they are needed, up to a maximum; replaces those that died;
 or a cancelled request left open before anyone else gets the connection; gives up waiting after a while.
 """
 
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable
@@ -172,11 +173,9 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
         """Bring a connection back to where nothing runs and no transaction is open, or close it."""
         if connection.busy:
             self.counters.cancelled += 1
-            try:
-                # Only while we hold the connection can the process not have gone on to another's statement.
+            # Only while we hold the connection can the process not have gone on to another's statement.
+            with contextlib.suppress(DatabaseUnavailable):
                 await self._opener.cancel(connection)
-            except (DatabaseUnavailable, Busy):
-                pass
             await connection.settled()
         if connection.alive and not connection.clean:
             self.counters.rolled_back += 1
@@ -188,7 +187,7 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
 
     def _unmended(self, failure: Failure, connection: Connection) -> None:
         self._forget(connection)
-        if self._running and not failure.check(CancelledError):
+        if self._running and not isinstance(failure.value, CancelledError):
             self.log.failure("a connection could not be put back", failure)
         self._serve()
 
@@ -224,7 +223,7 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
                 continue
             waiting = self._waiting.popleft()
             waiting.running = self._start(waiting.job, connection)
-            waiting.running.addCallbacks(self._answer, self._answer, (waiting,), None, (waiting,))
+            waiting.running.addCallbacks(self._answer, self._answer, (waiting,), {}, (waiting,))
         if self._running and (self._waiting or len(self.connections) < self.settings.pool_min):
             self._open()
         if self._stopped is not None and not self.in_use and not self._stopped.called:
@@ -234,8 +233,6 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
         # A cancelled waiter has had its CancelledError already.
         if not waiting.done.called:
             waiting.done.callback(result)
-        elif isinstance(result, Failure):
-            result.trap(Exception)
 
     def _give(self, connection: Connection) -> None:
         if not self._running:
@@ -307,7 +304,7 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
 
     def _unopened(self, failure: Failure) -> None:
         self._opening -= 1
-        if not self._running or failure.check(CancelledError):
+        if not self._running or isinstance(failure.value, CancelledError):
             return
         self.log.warn("no database connection: {reason}", reason=failure.getErrorMessage())
         self._backoff = min(_BACKOFF_MAX, self._backoff * 2 or _BACKOFF_FIRST)

@@ -5,7 +5,7 @@ repeated but named `CommitUnknown`; what PostgreSQL rolled back for the sake of 
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -62,8 +62,9 @@ class Database:
         self, failure: Failure, statement: Statement | str, params: Parameters | None, *, changes: bool
     ) -> Rows:
         error = failure.value
-        if isinstance(error, SoraError):
-            raise error
+        if error is None or isinstance(error, SoraError):
+            failure.raiseException()
+            raise AssertionError("raiseException raises")
         lost = False
         for _ in range(_TRIES - 1):
             judged = outcome(error)
@@ -110,7 +111,7 @@ class Database:
             result = await body(transaction)
             committing = True
             await transaction.fetch("COMMIT")
-        except Exception as error:  # noqa: BLE001  what is no database error passes through unchanged
+        except Exception as error:
             if outcome(error) is Outcome.REFUSED and not hasattr(error, "pgcode"):
                 raise
             committing = committing and outcome(error) is Outcome.LOST

@@ -1,0 +1,83 @@
+"""Turning what PostgreSQL returns into the values of `store.model`; no statement is here."""
+
+import sys
+from array import array
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sora.core.ids import BodyId, MailboxId, ModSeq
+from sora.store.model import BodyRef, Columns, MailboxRow
+
+_SWAP: Final = sys.byteorder == "little"
+
+MAILBOX_COLUMNS: Final = """
+    b.id, b.name, b.special_use, b.uid_validity, b.uid_next, b.highest_modseq, b.messages, b.unseen, b.deleted,
+    b.size, b.deleted_size, b.recent, b.keywords,
+    EXISTS (SELECT FROM subscriptions AS s WHERE s.account_id = b.account_id AND s.name = b.name) AS subscribed
+"""
+MAILBOX_WIDTH: Final = 14
+"""How many columns `mailbox` reads."""
+
+PACKED: Final = """
+    coalesce(string_agg(uid_octets(uid), ''), ''), coalesce(string_agg(int2send(flags), ''), ''),
+    coalesce(string_agg(int8send(modseq), ''), ''),
+    json_object_agg(uid, keywords) FILTER (WHERE keywords IS NOT NULL)
+"""
+"""Messages as columns; the rows come in ascending order from a subquery."""
+
+
+def mailbox(row: "tuple[Any, ...]") -> MailboxRow:
+    """Read `MAILBOX_COLUMNS`."""
+    return MailboxRow(
+        id=MailboxId(row[0]),
+        name=row[1],
+        special_use=row[2],
+        uid_validity=row[3],
+        uid_next=row[4],
+        highest_modseq=ModSeq(row[5]),
+        messages=row[6],
+        unseen=row[7],
+        deleted=row[8],
+        size=row[9],
+        deleted_size=row[10],
+        recent=row[11],
+        keywords=tuple(row[12]),
+        subscribed=row[13],
+    )
+
+
+def numbers(octets: "bytes | memoryview", typecode: str) -> "array[int]":
+    """Read integers in network order."""
+    found = array(typecode, bytes(octets))
+    if _SWAP:
+        found.byteswap()
+    return found
+
+
+def columns(uids: Any, flags: Any, modseqs: Any, keywords: "dict[str, list[str]] | None") -> Columns:
+    """Read `PACKED`; a flag word is two octets of which the second counts."""
+    return Columns(
+        uids=numbers(uids, "I"),
+        flags=array("B", bytes(flags)[1::2]),
+        modseqs=numbers(modseqs, "Q"),
+        keywords={int(uid): tuple(words) for uid, words in keywords.items()} if keywords else {},
+    )
+
+
+def body_ref(row: "tuple[Any, ...]") -> BodyRef:
+    """Read id, hash, size, object_key, stored."""
+    return BodyRef(id=BodyId(row[0]), hash=bytes(row[1]), size=row[2], object_key=row[3], staged=not row[4])
+
+
+def strip(text: str) -> str:
+    """Return text that PostgreSQL can keep: no NUL, no half of a surrogate pair."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    return text
+
+
+def stripped(texts: Iterable[str]) -> list[str]:
+    """Return texts that PostgreSQL can keep."""
+    return [strip(text) for text in texts]

@@ -1,0 +1,178 @@
+"""Search criteria as one SQL statement.
+
+Each step of the program becomes a boolean expression. SQL's logic has three values, and that is what an
+incomplete text needs: not found in a text that was cut is NULL, which only the message's bytes can decide;
+AND, OR and NOT pass it on exactly where it matters. Every other expression is never NULL.
+"""
+
+from datetime import date, timedelta
+from typing import Any, Final, assert_never
+
+from sora.aio import deferred
+from sora.core import criteria as keys
+from sora.core.errors import NoSuchMailbox
+from sora.core.ids import MailboxId, Uid
+from sora.postgres.rows import numbers, strip
+from sora.postgres.work import Database
+from sora.store.model import Found
+
+_SEARCH: Final = """
+SELECT b.id, found.uids, found.undecided
+  FROM mailboxes AS b CROSS JOIN LATERAL (
+       SELECT coalesce(string_agg(uid_octets(uid), '') FILTER (WHERE verdict), '') AS uids,
+              coalesce(string_agg(uid_octets(uid), '') FILTER (WHERE verdict IS NULL), '') AS undecided
+         FROM (SELECT m.uid, {verdict} AS verdict
+                 FROM messages AS m{joins}
+                WHERE m.mailbox_id = b.id AND m.uid <= %(uid_max)s{bounds}
+                ORDER BY m.uid) AS judged
+        WHERE verdict IS NOT FALSE) AS found
+ WHERE b.id = %(mailbox)s
+"""
+_OF_BODY: Final = " JOIN bodies AS y ON y.id = m.body_id"
+_OF_TEXT: Final = " LEFT JOIN body_texts AS t ON t.body_id = m.body_id"
+_FIELDS: Final = {
+    keys.Field.FROM: "from",
+    keys.Field.TO: "to",
+    keys.Field.CC: "cc",
+    keys.Field.BCC: "bcc",
+    keys.Field.SUBJECT: "subject",
+}
+
+
+class _Program:
+    """Collects parameters while expressions are built."""
+
+    def __init__(self, recent_from: int, uid_max: int) -> None:
+        self.recent_from = recent_from
+        self.uid_max = uid_max
+        self.parameters: dict[str, Any] = {}
+        self.joins: set[str] = set()
+
+    def parameter(self, value: Any) -> str:
+        """Add a value and return what stands for it."""
+        name = f"p{len(self.parameters)}"
+        self.parameters[name] = value
+        return f"%({name})s"
+
+    def expression(self, step: keys.Step) -> str:
+        """Return the SQL of a step that has no operands."""
+        match step:
+            case keys.All():
+                return "true"
+            case keys.Flag(bit, wanted):
+                return f"m.flags & {int(bit)} {'<>' if wanted else '='} 0"
+            case keys.Keyword(name, wanted):
+                return self._keyword(name, wanted)
+            case keys.Recent(wanted):
+                return f"m.uid {'>=' if wanted else '<'} {int(self.recent_from)}"
+            case keys.Uids(uids):
+                pairs = uids.resolve(self.uid_max)
+                ranges = "{" + ",".join(f"[{low},{high}]" for low, high in pairs) + "}"
+                return f"m.uid <@ {self.parameter(ranges)}::int8multirange"
+            case keys.Size(relation, octets):
+                return f"m.size {relation.value} {int(octets)}"
+            case keys.ModSeqAtLeast(modseq):
+                return f"m.modseq >= {int(modseq)}"
+            case keys.Dated(of, relation, day):
+                return self._dated(of, relation, day)
+            case keys.Text(field, needle):
+                return self._text(field, needle)
+            case keys.Header(name, needle):
+                return self._field(name, needle)
+        raise ValueError(f"{type(step).__name__} is not for a store")
+
+    def _keyword(self, name: str, wanted: bool) -> str:
+        has = f"lower(m.keywords::text)::text[] @> ARRAY[{self.parameter(strip(name))}]"
+        return f"{'' if wanted else 'NOT '}coalesce({has}, false)"
+
+    def _dated(self, of: keys.DateOf, relation: keys.Relation, day: date) -> str:
+        if of is keys.DateOf.SENT:
+            self.joins.add(_OF_BODY)
+            return f"coalesce(y.sent_day {relation.value} {self.parameter(day)}::date, false)"
+        # Calendar days of arrival are UTC's. Bounds instead of days keep the column bare; ON is a day long.
+        start, end = (f"{self.parameter(text)}::timestamptz" for text in _bounds(day))
+        match relation:
+            case keys.Relation.BEFORE:
+                return f"m.internal_date < {start}"
+            case keys.Relation.SINCE:
+                return f"m.internal_date >= {start}"
+            case keys.Relation.ON:
+                return f"(m.internal_date >= {start} AND m.internal_date < {end})"
+            case keys.Relation.LARGER:
+                return f"m.internal_date >= {end}"
+        assert_never(relation)
+
+    def _text(self, field: keys.Field, needle: str) -> str:
+        if field in _FIELDS:
+            return self._field(_FIELDS[field], needle)
+        if not needle:
+            return "true"
+        self.joins.add(_OF_TEXT)
+        sought = self.parameter(strip(needle))
+        found = f"strpos(coalesce(t.body_text, ''), {sought}) > 0"
+        if field is keys.Field.TEXT:
+            found += (
+                f" OR strpos(coalesce(t.header_text, ''), {sought}) > 0 OR strpos(trace_text(m.trace), {sought}) > 0"
+            )
+        return f"CASE WHEN {found} THEN true WHEN coalesce(t.complete, false) THEN false END"
+
+    def _field(self, name: str, needle: str) -> str:
+        self.joins.add(_OF_TEXT)
+        named = self.parameter(strip(name))
+        traced = f"trace_field(m.trace, {named})"
+        if needle:
+            sought = self.parameter(strip(needle))
+            found = f"strpos(coalesce(t.fields ->> {named}, ''), {sought}) > 0 OR strpos({traced}, {sought}) > 0"
+        else:
+            found = f"coalesce(t.fields ? {named}, false) OR {traced} IS NOT NULL"
+        return f"CASE WHEN {found} THEN true WHEN coalesce(t.complete, false) THEN false END"
+
+
+def _bounds(day: date) -> tuple[str, str]:
+    after = day + timedelta(days=1) if day < date.max else day
+    return f"{day.isoformat()} 00:00:00+00", f"{after.isoformat()} 00:00:00+00"
+
+
+def compose(criteria: keys.Criteria, *, recent_from: int, uid_max: int) -> tuple[str, dict[str, Any]]:
+    """Return the statement and its parameters, but for `mailbox`."""
+    program = _Program(recent_from, uid_max)
+    stack: list[str] = []
+    for step in criteria.steps:
+        if isinstance(step, keys.Not):
+            stack.append(f"(NOT {stack.pop()})")
+        elif isinstance(step, keys.And | keys.Or):
+            operands = stack[len(stack) - step.count :]
+            del stack[len(stack) - step.count :]
+            word, nothing = (" AND ", "true") if isinstance(step, keys.And) else (" OR ", "false")
+            stack.append(f"({word.join(operands)})" if operands else nothing)
+        else:
+            stack.append(f"({program.expression(step)})")
+    (verdict,) = stack
+    bounds = ""
+    if (pair := _outermost(criteria, uid_max)) is not None:
+        bounds = f" AND m.uid BETWEEN {pair[0]} AND {pair[1]}"
+    sql = _SEARCH.format(verdict=verdict, joins="".join(sorted(program.joins)), bounds=bounds)
+    return sql, {**program.parameters, "uid_max": uid_max}
+
+
+def _outermost(criteria: keys.Criteria, uid_max: int) -> tuple[int, int] | None:
+    """Return bounds of the UIDs if the program is a set, or begins with one that all else is joined to by AND."""
+    steps = criteria.steps
+    flat = len(steps) > 1 and isinstance(steps[-1], keys.And) and steps[-1].count == len(steps) - 1
+    first = steps[0]
+    if not isinstance(first, keys.Uids) or not (flat or len(steps) == 1):
+        return None
+    pairs = first.uids.resolve(uid_max)
+    return (pairs[0][0], pairs[-1][1]) if pairs else (0, 0)
+
+
+@deferred
+async def search(
+    database: Database, mailbox: MailboxId, criteria: keys.Criteria, *, recent_from: Uid, uid_max: int
+) -> Found:
+    """Evaluate criteria over a mailbox. Raises `NoSuchMailbox`."""
+    statement, parameters = compose(criteria, recent_from=recent_from, uid_max=uid_max)
+    rows = await database.fetch(statement, {**parameters, "mailbox": mailbox})
+    if not rows:
+        raise NoSuchMailbox("the mailbox was deleted")
+    return Found(uids=numbers(rows[0][1], "I"), undecided=numbers(rows[0][2], "I"))
