@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from twisted.trial.unittest import FailTest
+
 from tests.dialogs.script import Bindings, Dialog, Step
 
 
@@ -40,7 +42,7 @@ class World(Protocol):
         """Return how many messages a mailbox has."""
 
 
-class Differs(AssertionError):
+class Differs(FailTest):
     """The server said something else."""
 
 

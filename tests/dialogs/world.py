@@ -1,0 +1,234 @@
+"""Servers for the dialogs: the scene set up in a store, and a client's way to the front end over it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import bcrypt
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+
+from sora.auth.login import Authenticator, SignedIn
+from sora.core import flags, limits
+from sora.core.address import parse as parse_address
+from sora.core.errors import AddressInvalid, AuthenticationFailed
+from sora.core.ids import AccountId, MailboxId
+from sora.front.imap.factory import ImapFactory
+from sora.front.imap.services import ImapServices
+from sora.front.lmtp import LmtpFactory, LmtpServices
+from sora.mail.append import Appender
+from sora.mail.change import Changer
+from sora.mail.deliver import Deliverer
+from sora.mail.live import Live
+from sora.mail.mailboxes import MailboxUseCases
+from sora.mail.read import MessageReader
+from sora.mail.search import Searcher
+from sora.net.wheel import Wheel
+from sora.store.interfaces import ObjectStore, Store
+from sora.store.memory import MemoryObjects, MemoryStore, PlainReader
+from sora.store.model import NewMailbox, NewMessage, Want
+from tests.dialogs.connections import MemoryClient, TcpClient
+from tests.dialogs.script import Account, Dialog
+
+HOSTNAME = "mx.example.org"
+EPOCH = 1_800_000_000
+SECOND = 1.0
+
+
+@attrs.define
+class Settings:
+    """What `# setting` may change."""
+
+    plaintext: bool = True
+    recent: bool = False
+    """Whether the messages of the scene are still \\Recent."""
+    append_max: int = limits.MESSAGE_MAX
+    message_max: int = limits.MESSAGE_MAX
+    folders: int = 0
+    """Mailboxes `many/f1` ... of the first account."""
+
+    @classmethod
+    def of(cls, dialog: Dialog) -> "Settings":
+        """Read a dialog's settings."""
+        words = {"no": False, "yes": True, "kept": True}
+        return cls(**{name: words[text] if text in words else int(text) for name, text in dialog.settings.items()})
+
+
+class PlainAuthenticator:
+    """Signs in without threads: for dialogs in memory, where nothing may take time."""
+
+    def __init__(self, store: Store, accounts: Sequence[Account]) -> None:
+        self._store = store
+        self._passwords = {account.address: account.password for account in accounts}
+
+    async def sign_in(self, login: str, password: bytes, *, mechanism: str, protocol: str, peer: str) -> SignedIn:
+        """Compare passwords. Raises `AuthenticationFailed`."""
+        try:
+            found = await self._store.accounts.login(str(parse_address(login)))
+        except AddressInvalid:
+            found = None
+        if found is None or self._passwords[found.address].encode() != password:
+            raise AuthenticationFailed("the name or the password is wrong")
+        return SignedIn(found.account, found.address)
+
+
+class Scene:
+    """What a dialog begins with, in any store; and looks into it afterwards."""
+
+    def __init__(self, store: Store, objects: ObjectStore, dialog: Dialog, clock: Any) -> None:
+        self.store = store
+        self.clock = clock
+        self.dialog = dialog
+        self.settings = Settings.of(dialog)
+        self.reader = PlainReader(store.bodies, objects)
+        self.appender = Appender(
+            store.messages,
+            store.mailboxes,
+            objects=objects,
+            background=_at_once,
+            reader=self.reader,
+            message_max=self.settings.message_max,
+        )
+        self.ids: dict[str, AccountId] = {}
+        self.wheel = Wheel(clock)
+
+    def authenticator(self) -> Any:
+        """Return what signs in."""
+        raise AssertionError("each world has its own")
+
+    async def set_up(self) -> None:
+        """Make the accounts, their mailboxes and messages."""
+        for account in self.dialog.accounts:
+            made = [NewMailbox("INBOX", subscribed=True)]
+            made += [NewMailbox(name, use, subscribed) for name, use, subscribed in account.mailboxes]
+            made += [NewMailbox(f"many/f{n}") for n in range(1, self.settings.folders + 1)]
+            hashed = bcrypt.hashpw(account.password.encode(), bcrypt.gensalt(4)).decode()
+            self.ids[account.address] = await self.store.accounts.create(
+                account.address, hashed, made, aliases=account.aliases
+            )
+            for mailbox, words, raw in account.messages:
+                await self._insert(account, mailbox, words, raw)
+            if not self.settings.recent:
+                for name in {mailbox for mailbox, _, _ in account.messages}:
+                    await self.store.mailboxes.open(self.ids[account.address], name, claim_recent=True)
+
+    async def _insert(self, account: Account, mailbox: str, words: list[str], raw: bytes) -> None:
+        owner = self.ids[account.address]
+        bits, keywords = flags.split(words)
+        body = await self.appender.prepare(raw, account=owner, domain=account.address.partition("@")[2])
+        row = await self.store.mailboxes.find(owner, mailbox)
+        (done,) = await self.store.messages.insert([NewMessage(row.id, body, flags=bits, keywords=keywords)])
+        if isinstance(done, Exception):
+            raise done
+
+    async def newest(self, account: str, mailbox: str) -> bytes:
+        """Return the newest message of a mailbox, with its trace header."""
+        opened = await self.store.mailboxes.open(self.ids[account], mailbox, claim_recent=False)
+        if not opened.columns.uids:
+            return b""
+        (row,) = await self.store.messages.fetch(opened.mailbox.id, [opened.columns.uids[-1]], Want.BYTES)
+        data = (await self.reader.read([row.ref]))[row.ref.id]
+        if isinstance(data, Exception):
+            raise data
+        return row.trace + data
+
+    async def count(self, account: str, mailbox: str) -> int:
+        """Return how many messages a mailbox has."""
+        return (await self.store.mailboxes.find(self.ids[account], mailbox)).messages
+
+    def lmtp(self) -> LmtpFactory:
+        """Return an LMTP server over the scene."""
+        store = self.store
+        deliverer = Deliverer(
+            store.accounts, store.mailboxes, store.messages, appender=self.appender, hostname=HOSTNAME
+        )
+        size = self.settings.message_max
+        return LmtpFactory(LmtpServices(deliverer, HOSTNAME, wheel=self.wheel, message_max=size))
+
+    def imap(self) -> ImapFactory:
+        """Return an IMAP server over the scene."""
+        store, settings = self.store, self.settings
+        services = ImapServices(
+            authenticator=self.authenticator(),
+            mailboxes=MailboxUseCases(store.mailboxes),
+            live=Live(store.mailboxes, store.feed),
+            reader=MessageReader(store.messages, self.reader),
+            changer=Changer(store.messages),
+            searcher=Searcher(store.messages, self.reader),
+            appender=self.appender,
+            wheel=self.wheel,
+            permits_plaintext=lambda secure, peer: settings.plaintext,
+            append_max=settings.append_max,
+        )
+        return ImapFactory(services, secure=False)
+
+
+def _at_once(function: Any, argument: Any, /) -> "Deferred[Any]":
+    return succeed(function(argument))
+
+
+class MemoryWorld(Scene):
+    """A server over the in-memory store; clients are transports in memory, time is ours."""
+
+    def __init__(self, dialog: Dialog) -> None:
+        clock = Clock()
+        clock.advance(EPOCH)
+        super().__init__(MemoryStore(clock), MemoryObjects(clock), dialog, clock)
+        self.factory: Factory | None = None
+
+    async def set_up(self) -> None:
+        """Make the scene, and what only memory can do."""
+        await super().set_up()
+        for account in self.dialog.accounts:
+            for name, number in account.next_uids:
+                mailbox: MailboxId = (await self.store.mailboxes.find(self.ids[account.address], name)).id
+                self.store.state.mailboxes[mailbox].uid_next = number
+
+    def authenticator(self) -> PlainAuthenticator:
+        """Return one that takes no time."""
+        return PlainAuthenticator(self.store, self.dialog.accounts)
+
+    async def connect(self) -> MemoryClient:
+        """Connect a client."""
+        return MemoryClient(self.factory, self.clock)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, second by second."""
+        self.clock.pump([SECOND] * int(seconds))
+
+
+class TcpWorld(Scene):
+    """A server on a port of 127.0.0.1 over any store."""
+
+    def __init__(self, store: Store, dialog: Dialog, reactor: Any) -> None:
+        super().__init__(store, MemoryObjects(reactor), dialog, reactor)
+        self._reactor = reactor
+        self._started: list[Authenticator] = []
+        self.port: Any = None
+
+    def authenticator(self) -> Authenticator:
+        """Return the real one, with threads."""
+        made = Authenticator(self.store.accounts, reactor=self._reactor, bcrypt_cost=4, threads=1)
+        made.start()
+        self._started.append(made)
+        return made
+
+    def listen(self, factory: Factory) -> None:
+        """Start to listen."""
+        self.port = self._reactor.listenTCP(0, factory, interface="127.0.0.1")
+
+    async def connect(self) -> TcpClient:
+        """Connect a client."""
+        return await TcpClient.connect(self.port.getHost().port)
+
+    def advance(self, seconds: float) -> None:
+        """Fail: real time is not ours."""
+        raise AssertionError("only dialogs in memory can move the clock")
+
+    async def tear_down(self) -> None:
+        """Stop listening and stop the threads."""
+        await self.port.stopListening()
+        self.wheel.stop()
+        for made in self._started:
+            made.stop()
