@@ -36,6 +36,7 @@ class Fault(Enum):
     RESET = "the connection is reset before an answer"
     STALL = "no answer, ever"
     TRUNCATED = "the answer's body stops half-way"
+    HALF = "the answer's body stops half-way, and the connection stays"
     WRONG_TAG = "ETag and checksum of something else, and nothing stored"
     DROPPED = "an answer without proof, and half the octets stored"
 
@@ -157,11 +158,12 @@ class FakeS3(Resource):
         except Refusal as refusal:
             request.setResponseCode(refusal.status)
             answer = f"<Error><Code>{refusal.code}</Code><Message>as asked</Message></Error>".encode()
-        if fault is Fault.TRUNCATED and answer:
+        if fault in (Fault.TRUNCATED, Fault.HALF) and answer:
             request.notifyFinish().addErrback(lambda _: None)
             request.setHeader("content-length", str(len(answer)))
             request.write(answer[: len(answer) // 2])
-            request.transport.loseConnection()
+            if fault is Fault.TRUNCATED:
+                request.transport.loseConnection()
             return NOT_DONE_YET
         return b"" if request.method == b"HEAD" else answer
 
@@ -252,37 +254,44 @@ class FakeS3(Resource):
 
 
 class Server:
-    """A `FakeS3` that listens on loopback; `stop` leaves nothing behind."""
+    """A `FakeS3` that listens on loopback; `stop` leaves nothing behind.
 
-    def __init__(self, reactor: Any) -> None:
+    With `tls`, a context factory, it is to be called `localhost`.
+    """
+
+    def __init__(self, reactor: Any, *, tls: Any = None) -> None:
         self.s3 = FakeS3()
-        self._channels: list[Any] = []
+        self._channels: set[Any] = set()
         site = Site(self.s3)
         build = site.buildProtocol
 
         def counted(address: Any) -> Any:
             self.s3.connections += 1
             channel = build(address)
-            self._channels.append(channel)
+            lost = channel.connectionLost
+
+            def forget(reason: Any) -> None:
+                self._channels.discard(channel)
+                lost(reason)
+
+            channel.connectionLost = forget
+            self._channels.add(channel)
             return channel
 
         site.buildProtocol = counted
-        self._port = reactor.listenTCP(0, site, interface="127.0.0.1")
-        self._site = site
-        self.endpoint = f"http://127.0.0.1:{self._port.getHost().port}"
+        if tls is None:
+            self._port = reactor.listenTCP(0, site, interface="127.0.0.1")
+            self.endpoint = f"http://127.0.0.1:{self._port.getHost().port}"
+        else:
+            self._port = reactor.listenSSL(0, site, tls, interface="127.0.0.1")
+            self.endpoint = f"https://localhost:{self._port.getHost().port}"
 
     @aio.deferred
     async def stop(self) -> None:
         """Close the port and every connection."""
         stopped: Deferred[Any] | None = self._port.stopListening()
-        for channel in self._channels:
-            self._abort(channel)
+        for channel in list(self._channels):
+            # The channel of a Site wraps the one that has the transport.
+            channel._channel.transport.abortConnection()
         if stopped is not None:
             await stopped
-
-    def _abort(self, channel: Any) -> None:
-        transport = getattr(channel, "transport", None) or getattr(
-            getattr(channel, "_channel", None), "transport", None
-        )
-        if transport is not None:
-            transport.abortConnection()

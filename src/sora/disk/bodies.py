@@ -7,7 +7,9 @@ whatever a file name should not contain is percent-encoded, so no key leads out 
 import errno
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import quote, unquote
@@ -22,6 +24,8 @@ P = ParamSpec("P")
 
 _OBJECTS: Final = "objects"
 _ARRIVING: Final = "arriving"
+_ARRIVING_MAX: Final = 86_400.0
+"""Seconds after which a file that is still arriving belongs to a process that has died."""
 _SEGMENT_MAX: Final = 240
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -72,7 +76,9 @@ class DirectoryObjectStore:
 
     def _put(self, key: str, data: bytes) -> None:
         target = self._file(key)
-        self._make(self._arriving)
+        if self._arriving not in self._made:
+            self._make(self._arriving)
+            _sweep(self._arriving)
         self._make(target.parent)
         arriving = self._arriving / secrets.token_hex(16)
         try:
@@ -184,6 +190,16 @@ def _encoded(segment: str) -> str:
 
 def _decoded(name: str) -> str:
     return "" if name == "%" else unquote(name)
+
+
+def _sweep(arriving: Path) -> None:
+    """Remove what puts cut short by a crash left; another process may be at work on what is young."""
+    oldest = time.time() - _ARRIVING_MAX
+    for name in _entries(arriving):
+        file = arriving / name
+        with suppress(FileNotFoundError):
+            if file.stat().st_mtime < oldest:
+                file.unlink()
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -83,6 +83,7 @@ class Uploader(Worker):
         self._idle = aio.Once()
         limit = self._clock.callLater(self._stop_limit, self._abandon)
         await self._idle.wait()
+        self._idle = None
         if limit.active():
             limit.cancel()
 

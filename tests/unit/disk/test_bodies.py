@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,17 @@ class DirectoryTests(unittest.TestCase):
         shutil.rmtree(self.path / "objects")
         await self.store.put("a/b", b"2")
         self.assertEqual(await self.store.get("a/b"), b"2")
+
+    async def test_what_a_crash_left_half_written_is_swept_away_later(self) -> None:
+        arriving = self.path / "arriving"
+        arriving.mkdir(parents=True)
+        for name, age in (("old", 100_000), ("young", 10)):
+            (arriving / name).write_bytes(b"half")
+            when = time.time() - age
+            os.utime(arriving / name, (when, when))
+        await self.store.put("a", b"")
+        self.assertEqual(os.listdir(arriving), ["young"])
+        self.assertEqual([key for key, _, _ in await self.store.keys()], ["a"])
 
     async def test_a_key_too_long_for_a_file_name_is_refused(self) -> None:
         with self.assertRaises(ObjectStoreUnavailable):
