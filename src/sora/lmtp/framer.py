@@ -147,6 +147,7 @@ class Framer:
         self._state = _State.LINE
         self._buffer = b""
         self._skipping = False
+        self._doomed = False
         self._content = _Unstuffer(message_max)
         self._chunk = bytearray()
         self._chunk_octets = 0
@@ -203,14 +204,20 @@ class Framer:
     def expect_content(self) -> None:
         """Read what follows the DATA line as its content."""
         self._state = _State.CONTENT
+        if self._doomed:
+            self._doomed = False
+            self._content.drop()
 
     def refuse_content(self) -> None:
         """Read what follows the refused DATA line as commands."""
         self._state = _State.LINE
+        self._doomed = False
 
     def drop(self) -> None:
-        """Keep no more of the content that is being sent: it becomes a fault, `NO_ROOM`."""
-        if self._state is _State.CONTENT:
+        """Keep no more of the content that is being sent, or is about to be: it becomes a fault, `NO_ROOM`."""
+        if self._state is _State.WAIT:
+            self._doomed = True
+        elif self._state is _State.CONTENT:
             self._content.drop()
         elif self._state is _State.CHUNK and self._chunk_fault is None:
             self._chunk = bytearray()

@@ -35,6 +35,7 @@ class Conversation(Protocol, Generic[E]):
     def __init__(self, wheel: Wheel) -> None:
         self.wheel = wheel
         self.expires_at = math.inf
+        self.watched_at: int | None = None
         self._events: deque[E] = deque()
         self._waiting: Deferred[None] | None = None
         self._output: list[bytes] = []
@@ -125,7 +126,7 @@ class Conversation(Protocol, Generic[E]):
         """Set the deadline, from now; `math.inf` for none."""
         earlier = self.expires_at
         self.expires_at = self.wheel.now() + seconds
-        if earlier == math.inf or self.expires_at < earlier:
+        if self.watched_at is None or self.expires_at < earlier:
             self.wheel.watch(self)
 
     def close(self) -> None:
@@ -147,12 +148,14 @@ class Conversation(Protocol, Generic[E]):
         self._running = Deferred.fromCoroutine(self._run())
 
     def dataReceived(self, data: bytes) -> None:
-        self._events.extend(self.feed(data))
-        self._wake()
+        if not self.closing:
+            self._events.extend(self.feed(data))
+            self._wake()
 
     def connectionLost(self, reason: Failure = _CLOSED) -> None:
         self.lost = True
         self.expires_at = math.inf
+        self.wheel.forget(self)
         if self._running is not None:
             self._running.cancel()
         self._events.clear()
@@ -193,11 +196,11 @@ class Conversation(Protocol, Generic[E]):
         if self._waiting is not None and self._events:
             waiting, self._waiting = self._waiting, None
             waiting.callback(None)
-        if self._events and not self._reading_paused and not self.lost:
+        if self._events and not self._reading_paused and not self.closing and not self.lost:
             self._reading_paused = True
             self.transport.pauseProducing()  # type: ignore[attr-defined]
 
     def _resume_reading(self) -> None:
-        if self._reading_paused and not self.lost:
+        if self._reading_paused and not self.closing and not self.lost:
             self._reading_paused = False
             self.transport.resumeProducing()  # type: ignore[attr-defined]

@@ -14,6 +14,8 @@ class Expiring(Protocol):
     """Something with a deadline in the clock's seconds; `math.inf` means none."""
 
     expires_at: float
+    watched_at: int | None
+    """The wheel's own note, None at first: in which bucket the member is."""
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -32,21 +34,31 @@ class Wheel:
         return float(self._clock.seconds())
 
     def watch(self, member: Expiring) -> None:
-        """Start to watch `member`, whose `expires_at` is set; to stop, set it to `math.inf`."""
+        """Start to watch `member`, whose `expires_at` is set, or look at it earlier than before."""
         if member.expires_at == math.inf:
             return
-        second = math.ceil(member.expires_at)
-        self._buckets.setdefault(second, set()).add(member)
+        self.forget(member)
+        member.watched_at = math.ceil(member.expires_at)
+        self._buckets.setdefault(member.watched_at, set()).add(member)
         if self._call is None or not self._call.active():
             self._call = self._clock.callLater(1.0, self._tick)
+
+    def forget(self, member: Expiring) -> None:
+        """Hold `member` no longer; harmless if it is not watched."""
+        if member.watched_at is not None:
+            bucket = self._buckets.get(member.watched_at)
+            if bucket is not None:
+                bucket.discard(member)
+            member.watched_at = None
 
     def _tick(self) -> None:
         now = self.now()
         for second in [second for second in self._buckets if second <= now]:
             for member in self._buckets.pop(second):
+                member.watched_at = None
                 if member.expires_at <= now:
                     member.expire()
-                else:
+                if member.expires_at > now and member.watched_at is None:
                     self.watch(member)
         if self._buckets and (self._call is None or not self._call.active()):
             self._call = self._clock.callLater(1.0, self._tick)
