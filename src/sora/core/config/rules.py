@@ -66,7 +66,6 @@ def _s3(configuration: Configuration) -> Iterator[Complaint]:
         (not path and "?" not in rest, "endpoint", "must not have a path"),
         ("@" not in host, "endpoint", "must not hold credentials"),
         (scheme != "http" or s3.disable_tls, "endpoint", "is not TLS; set disable_tls to accept that"),
-        ((s3.access_key is None) == (s3.secret_key is None), "access_key", "and secret_key go together"),
         (s3.kms_key_id is None or s3.sse == "aws:kms", "kms_key_id", 'needs sse = "aws:kms"'),
         (s3.multipart_threshold >= s3.part_size, "multipart_threshold", "must be at least part_size"),
         (s3.deadline >= s3.timeout, "deadline", "must be at least timeout"),
@@ -74,6 +73,8 @@ def _s3(configuration: Configuration) -> Iterator[Complaint]:
     for good, name, text in checks:
         if not good:
             yield ("s3", name), text
+    if (s3.access_key is None) != (s3.secret_key is None):
+        yield ("s3",), "access_key and secret_key go together"
 
 
 def _storage(configuration: Configuration) -> Iterator[Complaint]:

@@ -1,0 +1,224 @@
+"""`sora-admin accounts`: create, list, show, update and delete accounts."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import click
+
+from sora.admin.invocation import Invocation, Storage, config_option, json_option, pass_invocation, print_json, refuse
+from sora.admin.password_input import given_password, hashed, password_options
+from sora.core import address as addresses
+from sora.core.errors import AccountExists, AddressInvalid, NoSuchAccount
+from sora.core.units import format_size
+from sora.store.model import AccountRow, AccountStatus, NewMailbox
+
+PAGE: Final = 1_000
+
+
+def _default_mailboxes() -> tuple[NewMailbox, ...]:
+    from sora.mail.mailboxes import DEFAULTS
+
+    return tuple(DEFAULTS)
+
+
+class _Address(click.ParamType[str]):
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the canonical address; a detail names no account of its own."""
+        try:
+            parsed = addresses.parse(str(value))
+        except AddressInvalid as error:
+            self.fail(f"{value}: {error}", param, ctx)
+        if parsed.detail is not None:
+            self.fail(f"{value}: an account's address has no {addresses.DETAIL_SEPARATOR}detail", param, ctx)
+        return str(parsed)
+
+
+ADDRESS: Final = _Address()
+email_option = click.option("--email", type=ADDRESS, required=True, help="The account's address.")
+
+
+@click.group()
+@config_option
+def accounts() -> None:
+    """Create, list, show, change and delete accounts."""
+
+
+@accounts.command()
+@config_option
+@email_option
+@password_options
+@click.option("--alias", "aliases", type=ADDRESS, multiple=True, help="Another address of the account (repeatable).")
+@json_option
+@pass_invocation
+def create(
+    invocation: Invocation,
+    *,
+    email: str,
+    password: str | None,
+    password_stdin: bool,
+    aliases: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Create an account with its usual mailboxes."""
+    cost = invocation.configuration().auth.bcrypt_cost
+    secret = given_password(password, password_stdin, required=True)
+    password_hash = hashed(secret or "", cost)
+    mailboxes = (invocation.default_mailboxes or _default_mailboxes)()
+
+    async def work(storage: Storage, _: object) -> AccountRow:
+        try:
+            await storage.store.accounts.create(email, password_hash, mailboxes, aliases=aliases)
+        except AccountExists as error:
+            raise AccountExists(f"{error}; `sora-admin accounts update` changes an account") from None
+        return await storage.store.accounts.row(email)
+
+    row = invocation.with_storage(work)
+    if as_json:
+        print_json(row)
+    else:
+        click.echo(f"created {row.address}")
+
+
+def _line(row: AccountRow) -> str:
+    return f"{row.address:40} {row.status.value:10} {row.messages:9} messages {format_size(row.size):>12}"
+
+
+async def _all(storage: Storage, domain: str | None) -> AsyncIterator[AccountRow]:
+    after = ""
+    while True:
+        rows = await storage.store.accounts.rows(after=after, limit=PAGE, domain=domain)
+        for row in rows:
+            yield row
+        if len(rows) < PAGE:
+            return
+        after = rows[-1].address
+
+
+@accounts.command(name="list")
+@config_option
+@click.option("--domain", help="Only accounts of this domain.")
+@json_option
+@pass_invocation
+def list_(invocation: Invocation, *, domain: str | None, as_json: bool) -> None:
+    """List accounts by address; with --json one object a line."""
+    try:
+        canonical = addresses.parse(f"postmaster@{domain}").domain if domain else None
+    except AddressInvalid as error:
+        raise click.UsageError(f"--domain: {error}") from None
+
+    async def work(storage: Storage, _: object) -> None:
+        async for row in _all(storage, canonical):
+            if as_json:
+                print_json(row)
+            else:
+                click.echo(_line(row))
+
+    invocation.with_storage(work)
+
+
+@accounts.command()
+@config_option
+@email_option
+@json_option
+@pass_invocation
+def show(invocation: Invocation, *, email: str, as_json: bool) -> None:
+    """Show one account, found by any of its addresses."""
+
+    async def work(storage: Storage, _: object) -> AccountRow:
+        return await storage.store.accounts.row(email)
+
+    row = invocation.with_storage(work)
+    if as_json:
+        print_json(row)
+        return
+    facts = (
+        ("address", row.address),
+        ("aliases", ", ".join(row.aliases) or "none"),
+        ("status", row.status.value),
+        ("created", row.created_at.isoformat(timespec="seconds")),
+        ("mailboxes", row.mailboxes),
+        ("messages", row.messages),
+        ("size", f"{row.size} octets"),
+    )
+    for name, value in facts:
+        click.echo(f"{name + ':':11} {value}")
+
+
+@accounts.command()
+@config_option
+@email_option
+@password_options
+@click.option("--prompt", is_flag=True, help="Ask for a new password.")
+@click.option("--add-alias", "added", type=ADDRESS, multiple=True, help="Give the account another address.")
+@click.option("--remove-alias", "removed", type=ADDRESS, multiple=True, help="Take an address away.")
+@click.option("--status", type=click.Choice(["active", "suspended"]), help="Suspend, or make active (again).")
+@json_option
+@pass_invocation
+def update(
+    invocation: Invocation,
+    *,
+    email: str,
+    password: str | None,
+    password_stdin: bool,
+    prompt: bool,
+    added: tuple[str, ...],
+    removed: tuple[str, ...],
+    status: str | None,
+    as_json: bool,
+) -> None:
+    """Change an account: its password (which ends what was remembered of the old one), aliases, status."""
+    cost = invocation.configuration().auth.bcrypt_cost
+    nothing_else = not (added or removed or status)
+    secret = given_password(password, password_stdin, required=prompt or nothing_else)
+    password_hash = None if secret is None else hashed(secret, cost)
+
+    async def work(storage: Storage, _: object) -> AccountRow:
+        store = storage.store.accounts
+        row = await store.row(email)
+        for alias in added:
+            if alias not in (row.address, *row.aliases):
+                await store.add_alias(row.id, alias)
+        for alias in removed:
+            if alias == row.address:
+                raise NoSuchAccount(f"{alias} is the account's own address, no alias")
+            if alias in row.aliases:
+                await store.remove_alias(row.id, alias)
+        if password_hash is not None:
+            await store.set_password(row.id, password_hash)
+        if status is not None:
+            await store.set_status(row.id, AccountStatus(status))
+        return await store.row(email)
+
+    row = invocation.with_storage(work)
+    if as_json:
+        print_json(row)
+    else:
+        click.echo(f"updated {row.address}")
+
+
+@accounts.command()
+@config_option
+@email_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@pass_invocation
+def delete(invocation: Invocation, *, email: str, yes: bool, as_json: bool) -> None:
+    """Delete an account; until the clean-up's grace period is over, `update --status active` brings it back."""
+    if not yes:
+        click.confirm(f"Delete {email} with all its mail?", abort=True, err=True)
+
+    async def work(storage: Storage, _: object) -> AccountRow:
+        row = await storage.store.accounts.row(email)
+        if row.address != email:
+            refuse(f"{email} is an alias of {row.address}; name the account itself")
+        if row.status is not AccountStatus.DELETED:
+            await storage.store.accounts.set_status(row.id, AccountStatus.DELETED)
+        return await storage.store.accounts.row(email)
+
+    row = invocation.with_storage(work)
+    if as_json:
+        print_json(row)
+    else:
+        click.echo(f"deleted {row.address}")
