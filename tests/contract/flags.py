@@ -56,6 +56,13 @@ class FlagsContract(StoreContract):
         self.assertEqual((list(stored.columns.uids), stored.refused), ([], tuple(uids)))
         self.assertEqual((await self.row()).highest_modseq, before)
 
+    async def test_a_change_that_changes_nothing_keeps_the_modseq(self) -> None:
+        (uid,) = await self.fill(1, flags=SEEN, keywords=("Word",))
+        before = await self.row()
+        stored = await self.change([uid], Change.ADD, SEEN, ["WORD"])
+        self.assertEqual((list(stored.columns.uids), stored.modseq), ([uid], before.highest_modseq))
+        self.assertEqual(await self.row(), before)
+
     async def test_several_changes_are_applied_in_their_order(self) -> None:
         (uid,) = await self.fill(1)
         results = await self.store.messages.store(

@@ -89,4 +89,6 @@ def new_message(mailbox: MailboxId, raw: bytes | None = None, **around: Any) -> 
     body = around.pop("body", None)
     if body is None:
         body = new_body(raw if raw is not None else message(f"Number {next(_nonce)}"))
+    if "suppress" in around and around["suppress"] is not None:
+        around.setdefault("trace", around["suppress"][0].encode() + b"\r\n")
     return NewMessage(mailbox=mailbox, body=body, **around)

@@ -1,6 +1,6 @@
 """The contract of `store.interfaces.Mailboxes`."""
 
-from sora.core.errors import MailboxExists, MailboxHasChildren, NoSuchMailbox
+from sora.core.errors import MailboxExists, MailboxHasChildren, MailboxNameInvalid, NoSuchMailbox
 from sora.core.flags import DELETED, FLAGGED, SEEN, Change
 from sora.core.ids import ModSeq
 from sora.store.model import NewMailbox
@@ -124,6 +124,11 @@ class MailboxesContract(StoreContract):
             await self.store.mailboxes.rename(self.account, "Work", "Sent")
         with self.assertRaises(NoSuchMailbox):
             await self.store.mailboxes.rename(self.account, "Nowhere", "Somewhere")
+        self.assertEqual(await self.names(), ["INBOX", "Sent", "Work"])
+
+    async def test_a_mailbox_cannot_be_moved_below_itself(self) -> None:
+        with self.assertRaises(MailboxNameInvalid):
+            await self.store.mailboxes.rename(self.account, "Work", "Work/Below")
         self.assertEqual(await self.names(), ["INBOX", "Sent", "Work"])
 
     async def test_subscriptions_stay_with_the_name_when_it_is_renamed_or_deleted(self) -> None:

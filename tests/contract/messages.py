@@ -36,6 +36,11 @@ class InsertContract(StoreContract):
         results = await self.insert(*[new_message(box) for box in (self.inbox, self.work, self.inbox, self.work)])
         self.assertEqual([done.uid for done in results], [1, 1, 2, 2])
 
+    async def test_a_batch_has_one_modseq_in_each_mailbox(self) -> None:
+        before = (await self.row()).highest_modseq
+        results = await self.insert(*[new_message(self.inbox) for _ in range(3)])
+        self.assertEqual({done.modseq for done in results}, {before + 1})
+
     async def test_an_empty_batch_is_harmless(self) -> None:
         self.assertEqual(await self.store.messages.insert([]), [])
 
@@ -135,7 +140,7 @@ class InsertContract(StoreContract):
         (first,) = await self.insert(new_message(self.inbox, raw, suppress=(LINE, 3600.0)))
         await self.store.messages.move(self.inbox, [first.uid], self.work, self.actor)
         (again,) = await self.insert(new_message(self.inbox, raw, suppress=(LINE, 3600.0)))
-        self.assertTrue(again.duplicate)
+        self.assertEqual((again.duplicate, again.uid, again.modseq), (True, 0, 0))
         self.assertEqual(await self.uids(), [])
 
     # ------------------------------------------------------------ bodies are shared within their scope

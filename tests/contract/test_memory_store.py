@@ -5,7 +5,6 @@ from twisted.trial import unittest
 
 from sora.core.errors import BodyUnavailable, Corrupt, ObjectStoreUnavailable
 from sora.core.events import FeedLost
-from sora.core.flags import SEEN, Change
 from sora.core.ids import MailboxId
 from sora.store.interfaces import ObjectStore, Store
 from sora.store.memory import MemoryObjects, MemoryStore, PlainReader
@@ -50,12 +49,6 @@ class MemoryMessagesTests(Memory, MessagesContract, unittest.TestCase):
             self.clock.advance(moment)
             (done,) = await self.insert(new_message(self.inbox, raw, suppress=("Delivered-To: a", 3600.0)))
             self.assertEqual(done.duplicate, duplicate)
-
-    async def test_a_change_that_changes_nothing_keeps_the_modseq(self) -> None:
-        (uid,) = await self.fill(1, flags=SEEN, keywords=("Word",))
-        before = await self.row()
-        await self.change([uid], Change.ADD, SEEN, ["WORD"])
-        self.assertEqual(await self.row(), before)
 
 
 class MemorySearchTests(Memory, SearchContract, unittest.TestCase):

@@ -23,16 +23,14 @@ class Postgres(StoreContract):
     async def make_store(self) -> Store:
         settings = await migrated()
         self.database_name = settings.name
-        self.addCleanup(server().drop, settings.name)
+        self.addCleanup(server().recycle, settings.name)
         store: PostgresStore = open_store(settings, reactor)
         await store.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(store.stop()))
         return store
 
     async def set_uid_next(self, mailbox: MailboxId, number: int) -> None:
-        server().execute(
-            self.database_name, "UPDATE mailboxes SET uid_next = %s WHERE id = %s", (number, int(mailbox))
-        )
+        server().execute(self.database_name, "UPDATE mailboxes SET uid_next = %s WHERE id = %s", (number, int(mailbox)))
 
 
 class PostgresAccountsTests(Postgres, AccountsContract, unittest.TestCase):

@@ -96,7 +96,7 @@ class Mailboxes(Protocol):
     def rename(self, account: AccountId, old: str, new: str) -> "Deferred[None]":
         """Rename a mailbox and all below it; missing parents of `new` are created; subscriptions stay by name.
 
-        Raises `NoSuchMailbox`, `MailboxExists`. INBOX is renamed by `rename_inbox`.
+        Raises `NoSuchMailbox`, `MailboxExists`, `MailboxNameInvalid` (`new` lies below `old`). INBOX: `rename_inbox`.
         """
 
     def rename_inbox(self, account: AccountId, new: str, actor: Actor) -> "Deferred[None]":

@@ -3,7 +3,7 @@
 from array import array
 
 from sora.core import limits
-from sora.core.errors import LimitReached, MailboxExists, MailboxHasChildren
+from sora.core.errors import LimitReached, MailboxExists, MailboxHasChildren, MailboxNameInvalid
 from sora.core.ids import AccountId, MailboxId, ModSeq, Uid
 from sora.store.memory_messages import transfer
 from sora.store.memory_state import State, StoredAccount, StoredMailbox, fired
@@ -93,14 +93,16 @@ class MemoryMailboxes:
         owner = state.account(account)
         if new in owner.mailboxes:
             raise MailboxExists("the mailbox exists")
-        parents = [parent for parent in _missing_parents(owner, new) if parent != new]
+        if new.startswith(old + "/"):
+            raise MailboxNameInvalid("a mailbox cannot be moved below itself")
+        parents = _missing_parents(owner, new)
         _room(owner, parents)
         moving = [name for name in owner.mailboxes if name == old or name.startswith(old + "/")]
         moved = [owner.mailboxes.pop(name) for name in moving]
         for mailbox in moved:
             mailbox.name = new + mailbox.name[len(old) :]
             owner.mailboxes[mailbox.name] = mailbox
-        for parent in _missing_parents(owner, new):
+        for parent in parents:
             _add(state, owner, NewMailbox(parent))
 
     @fired

@@ -125,7 +125,7 @@ class MemoryMessages:
         place = self._state.mailboxes.get(earlier.mailbox)
         message = place.messages.get(earlier.uid) if place is not None else None
         if place is None or message is None:
-            return Inserted(0, Uid(0), ModSeq(0), duplicate=True, body=body.ref)
+            return Inserted(mailbox.uid_validity, Uid(0), ModSeq(0), duplicate=True, body=body.ref)
         return Inserted(place.uid_validity, Uid(message.uid), ModSeq(message.modseq), duplicate=True, body=body.ref)
 
     def _body(self, new: NewBody) -> StoredBody:
