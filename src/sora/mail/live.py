@@ -1,0 +1,355 @@
+"""The only place that keeps mailboxes in memory: one state per mailbox and process, shared by its sessions.
+
+A state is refreshed by one query for what changed since its modseq. Whoever asks for a refresh gets
+everything committed before the call: if a query is under way already, it waits for the next one, which
+all who came meanwhile share.
+"""
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sora.aio import Once, start
+from sora.core.errors import NoSuchMailbox, SoraError
+from sora.core.events import FeedLost, MailboxChanged
+from sora.core.ids import AccountId, MailboxId, ModSeq
+from sora.imap.view import Version
+from sora.store.interfaces import Feed, Mailboxes
+from sora.store.model import Changes, Columns, FlagsStored, MailboxRow, Opened
+
+IDLE_MESSAGES_MAX: Final = 500_000
+"""Messages in states that no session has open but that are kept for the next SELECT (13 octets each)."""
+IDLE_MAILBOXES_MAX: Final = 1_000
+
+_Name = tuple[AccountId, str]
+
+
+class MailboxState:
+    """One mailbox as this process knows it."""
+
+    log = Logger()
+
+    def __init__(self, opened: Opened, mailboxes: Mailboxes, feed: Feed) -> None:
+        self.row = opened.mailbox
+        self.version = _version(opened.mailbox.highest_modseq, opened.columns)
+        self.deleted = False
+        self.sessions = 0
+        self._mailboxes = mailboxes
+        self._listeners: list[Callable[[], None]] = []
+        self._running = False
+        self._queued: Once[None] | None = None
+        self.names: set[_Name] = set()
+        """The names that led here."""
+        self._feed = feed
+        self._forget: Callable[[], None] | None = None
+
+    def hear(self) -> None:
+        """Be told of changes from now on."""
+        if self._forget is None:
+            self._forget = self._feed.subscribe(self.row.id, self._heard)
+
+    def mute(self) -> None:
+        """Hear no more of the mailbox."""
+        if self._forget is not None:
+            self._forget()
+            self._forget = None
+
+    def catch_up(self) -> None:
+        """Refresh while nobody waits for it."""
+        self.refresh().addErrback(self._not_refreshed)
+
+    # ------------------------------------------------------------ refreshing
+
+    def refresh(self) -> "Deferred[None]":
+        """Return a Deferred that fires once all that is committed now is in `version`.
+
+        A deleted mailbox is no failure: `deleted` is set.
+        """
+        if self._queued is None:
+            self._queued = Once()
+        waiter = self._queued.wait()
+        if not self._running:
+            self._running = True
+            start(self._run()).addErrback(self._broke)
+        return waiter
+
+    async def _run(self) -> None:
+        try:
+            while self._queued is not None:
+                waiting, self._queued = self._queued, None
+                try:
+                    await self._ask()
+                except Exception as error:  # noqa: BLE001  the boundary: it is the waiters' failure, not this loop's
+                    waiting.fail(Failure(error))  # type: ignore[no-untyped-call]
+                    if isinstance(error, CancelledError):
+                        raise
+                else:
+                    waiting.fire(None)
+        finally:
+            self._running = False
+
+    async def _ask(self) -> None:
+        if self.deleted:
+            return
+        try:
+            changes = await self._mailboxes.changes(self.row.id, ModSeq(self.version.modseq))
+        except NoSuchMailbox:
+            self._vanish()
+        else:
+            self._apply(changes)
+
+    def _apply(self, changes: Changes) -> None:
+        if changes.mailbox.highest_modseq < self.version.modseq:
+            return
+        self.row = changes.mailbox
+        self._advance(changes.mailbox.highest_modseq, changes.columns, changes.vanished)
+
+    def _advance(self, modseq: int, columns: Columns, vanished: Sequence[int]) -> None:
+        version = self.version.apply(
+            modseq,
+            uids=columns.uids,
+            flags=columns.flags,
+            modseqs=columns.modseqs,
+            keywords=columns.keywords,
+            vanished=vanished,
+        )
+        self._become(version)
+
+    def _become(self, version: Version) -> None:
+        if version is not self.version:
+            self.version = version
+            self._tell()
+
+    def _broke(self, failure: Failure) -> None:
+        self.log.failure("refreshing a mailbox broke", failure)
+
+    def reopened(self, opened: Opened) -> None:
+        """Take in a mailbox read anew, unless what is known is newer."""
+        if opened.mailbox.highest_modseq < self.version.modseq:
+            return
+        self.row = opened.mailbox
+        columns = opened.columns
+        version = self.version.replace(
+            opened.mailbox.highest_modseq,
+            uids=columns.uids,
+            flags=columns.flags,
+            modseqs=columns.modseqs,
+            keywords=columns.keywords,
+        )
+        self._become(version)
+
+    # ------------------------------------------------------------ own writes
+
+    def stored(self, results: Sequence[FlagsStored]) -> bool:
+        """Take in what a STORE answered, if nothing lies between; tells whether it could.
+
+        Members of one batch share a modseq, so an equal one may still bring something.
+        """
+        if any(result.modseq > self.version.modseq + 1 for result in results):
+            return False
+        for result in results:
+            self._advance(result.modseq, result.columns, ())
+        return True
+
+    def expunged(self, modseq: int, uids: Sequence[int]) -> bool:
+        """Take in what an EXPUNGE answered, if nothing lies between; tells whether it could."""
+        if modseq > self.version.modseq + 1:
+            return False
+        self._advance(modseq, _NO_COLUMNS, uids)
+        return True
+
+    # ------------------------------------------------------------ news
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` called when there is a newer version or the mailbox is deleted."""
+        self._listeners.append(callback)
+
+        def cancel() -> None:
+            if callback in self._listeners:
+                self._listeners.remove(callback)
+
+        return cancel
+
+    def _tell(self) -> None:
+        for listener in list(self._listeners):
+            listener()
+
+    def _vanish(self) -> None:
+        if not self.deleted:
+            self.deleted = True
+            self._tell()
+
+    def _heard(self, event: MailboxChanged | FeedLost) -> None:
+        if isinstance(event, MailboxChanged) and 0 < event.modseq <= self.version.modseq:
+            return
+        self.catch_up()
+
+    def _not_refreshed(self, failure: Failure) -> None:
+        # The feed tells once more when it is back; until then a session's own refresh shows the error.
+        failure.trap(SoraError)  # type: ignore[no-untyped-call]
+        self.log.warn("a mailbox could not be refreshed: {error}", error=failure.value)
+
+
+class OpenMailbox:
+    """A mailbox that a session has open; `close` it once."""
+
+    def __init__(self, live: "Live", state: MailboxState, recent_from: int) -> None:
+        self._live = live
+        self._state = state
+        self._closed = False
+        self.recent_from = recent_from
+        """UIDs from here on are \\Recent in this session (RFC 3501 2.3.2)."""
+
+    @property
+    def row(self) -> MailboxRow:
+        """The mailbox as last read; own writes are not counted in before the next refresh."""
+        return self._state.row
+
+    @property
+    def version(self) -> Version:
+        """The newest version known."""
+        return self._state.version
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the mailbox is gone."""
+        return self._state.deleted
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have `callback` called when there is a newer version or the mailbox is deleted; returns the end of it."""
+        return self._state.listen(callback)
+
+    async def refresh(self) -> None:
+        """Return once everything committed before the call is in `version`."""
+        await self._state.refresh()
+
+    async def absorb_stored(self, results: Sequence[FlagsStored]) -> None:
+        """Bring an own STORE into `version`: from its answer if nothing lies between, else by a refresh."""
+        if not self._state.stored(results):
+            await self._state.refresh()
+
+    async def absorb_expunged(self, modseq: ModSeq, uids: Sequence[int]) -> None:
+        """Bring an own EXPUNGE into `version`, as `absorb_stored`."""
+        if not self._state.expunged(modseq, uids):
+            await self._state.refresh()
+
+    def close(self) -> None:
+        """Leave the mailbox."""
+        if not self._closed:
+            self._closed = True
+            self._live.left(self._state)
+
+
+class Live:
+    """All mailboxes that sessions of this process have open, and some that they had open lately."""
+
+    def __init__(
+        self,
+        mailboxes: Mailboxes,
+        feed: Feed,
+        *,
+        idle_messages_max: int = IDLE_MESSAGES_MAX,
+        idle_mailboxes_max: int = IDLE_MAILBOXES_MAX,
+    ) -> None:
+        self._mailboxes = mailboxes
+        self._feed = feed
+        self._states: dict[MailboxId, MailboxState] = {}
+        self._names: dict[_Name, MailboxId] = {}
+        """Where a name led last; only a hint, checked against the row that comes back."""
+        self._idle: dict[MailboxId, MailboxState] = {}
+        """States without sessions, the longest idle first."""
+        self._idle_messages_max = idle_messages_max
+        self._idle_mailboxes_max = idle_mailboxes_max
+
+    async def open(self, account: AccountId, name: str, *, claim_recent: bool) -> OpenMailbox:
+        """Open a mailbox as it is now. Raises `NoSuchMailbox`.
+
+        A mailbox that is known here costs one query for its changes; it is read whole only if it is not
+        known, or if there are \\Recent messages to claim.
+        """
+        state = self._states.get(self._names.get((account, name), MailboxId(0)))
+        if state is None:
+            return await self._read(account, name, claim_recent=claim_recent)
+        self._enter(state)
+        try:
+            await state.refresh()
+            recent_from = _recent_from(state.row, state.version)
+            plain = not state.deleted and state.row.name == name and not (claim_recent and state.row.recent)
+            if not plain or recent_from is None:
+                return await self._read(account, name, claim_recent=claim_recent)
+            self._enter(state)
+            return OpenMailbox(self, state, recent_from)
+        finally:
+            self.left(state)
+
+    def left(self, state: MailboxState) -> None:
+        """A session has left a mailbox: keep it for the next SELECT, as long as there is room."""
+        state.sessions -= 1
+        if state.sessions:
+            return
+        state.mute()
+        if state.deleted:
+            self._drop(state)
+            return
+        self._idle[state.row.id] = state
+        held = sum(len(one.version.uids) for one in self._idle.values())
+        while self._idle and (held > self._idle_messages_max or len(self._idle) > self._idle_mailboxes_max):
+            oldest = next(iter(self._idle.values()))
+            held -= len(oldest.version.uids)
+            self._drop(oldest)
+
+    async def stop(self) -> None:
+        """Hear no more of any mailbox, and forget those nobody has open."""
+        for state in list(self._idle.values()):
+            self._drop(state)
+        for state in self._states.values():
+            state.mute()
+
+    async def _read(self, account: AccountId, name: str, *, claim_recent: bool) -> OpenMailbox:
+        opened = await self._mailboxes.open(account, name, claim_recent=claim_recent)
+        mailbox = opened.mailbox.id
+        state = self._states.get(mailbox)
+        fresh = state is None
+        if state is None:
+            state = self._states[mailbox] = MailboxState(opened, self._mailboxes, self._feed)
+        else:
+            state.reopened(opened)
+        state.names.add((account, name))
+        self._names[account, name] = mailbox
+        self._enter(state)
+        if fresh:
+            # What was committed while the answer was on its way was announced before anybody listened.
+            state.catch_up()
+        return OpenMailbox(self, state, opened.recent_from)
+
+    def _enter(self, state: MailboxState) -> None:
+        self._idle.pop(state.row.id, None)
+        state.sessions += 1
+        state.hear()
+
+    def _drop(self, state: MailboxState) -> None:
+        mailbox = state.row.id
+        self._idle.pop(mailbox, None)
+        if self._states.get(mailbox) is state:
+            del self._states[mailbox]
+        for name in state.names:
+            if self._names.get(name) == mailbox:
+                del self._names[name]
+
+
+_NO_COLUMNS: Final = Columns(array("I"), array("B"), array("Q"), {})
+
+
+def _version(modseq: int, columns: Columns) -> Version:
+    return Version(modseq, uids=columns.uids, flags=columns.flags, modseqs=columns.modseqs, keywords=columns.keywords)
+
+
+def _recent_from(row: MailboxRow, version: Version) -> int | None:
+    """Work out from the count which UIDs are \\Recent; None if row and version are not of one moment."""
+    if row.highest_modseq != version.modseq or row.recent > len(version.uids):
+        return None
+    return version.uids[-row.recent] if row.recent else row.uid_next

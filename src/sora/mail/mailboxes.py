@@ -1,0 +1,105 @@
+"""The only place for the rules of mailbox names, and for what users do with mailboxes as a whole."""
+
+import unicodedata
+from typing import Final
+
+from sora.core.errors import LimitReached, MailboxExists, MailboxNameInvalid, NotPermitted
+from sora.core.ids import AccountId
+from sora.core.limits import MAILBOX_DEPTH_MAX, MAILBOX_NAME_MAX
+from sora.store.interfaces import Mailboxes
+from sora.store.model import Actor, Listing, MailboxRow, NewMailbox
+
+INBOX: Final = "INBOX"
+SEPARATOR: Final = "/"
+DEFAULTS: Final = (
+    NewMailbox(INBOX, subscribed=True),
+    NewMailbox("Archive", special_use="\\Archive", subscribed=True),
+    NewMailbox("Drafts", special_use="\\Drafts", subscribed=True),
+    NewMailbox("Junk", special_use="\\Junk", subscribed=True),
+    NewMailbox("Sent", special_use="\\Sent", subscribed=True),
+    NewMailbox("Trash", special_use="\\Trash", subscribed=True),
+)
+"""What a new account begins with (RFC 6154)."""
+
+
+def canonical(name: str) -> str:
+    """Return a name as it is compared: NFC, with INBOX in capitals as the first level (RFC 3501 5.1)."""
+    name = unicodedata.normalize("NFC", name)
+    first, separator, rest = name.partition(SEPARATOR)
+    return INBOX + separator + rest if first.upper() == INBOX else name
+
+
+def valid(name: str) -> str:
+    """Return the canonical form of a name for a mailbox; one separator at its end is dropped (RFC 3501 6.3.3).
+
+    Raises `MailboxNameInvalid`, and `LimitReached` if it is too long or has too many levels.
+    """
+    name = canonical(name.removesuffix(SEPARATOR))
+    try:
+        octets = len(name.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise MailboxNameInvalid("the mailbox name is not valid Unicode") from None
+    if octets > MAILBOX_NAME_MAX:
+        raise LimitReached(f"a mailbox name of more than {MAILBOX_NAME_MAX} octets")
+    levels = name.split(SEPARATOR)
+    if len(levels) > MAILBOX_DEPTH_MAX:
+        raise LimitReached(f"more than {MAILBOX_DEPTH_MAX} levels of mailboxes")
+    if any(level in ("", ".", "..") for level in levels):
+        raise MailboxNameInvalid("a level of the mailbox name is empty or made of dots")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        raise MailboxNameInvalid("the mailbox name contains control characters")
+    if any(wildcard in name for wildcard in "*%"):
+        raise MailboxNameInvalid("the mailbox name contains a wildcard")
+    return name
+
+
+class MailboxUseCases:
+    """What a user does with mailboxes; errors of the store pass through."""
+
+    def __init__(self, mailboxes: Mailboxes) -> None:
+        self._mailboxes = mailboxes
+
+    async def listing(self, account: AccountId) -> Listing:
+        """Read all mailboxes with counters, and all subscriptions."""
+        return await self._mailboxes.listing(account)
+
+    async def find(self, account: AccountId, name: str) -> MailboxRow:
+        """Read one mailbox with its counters. Raises `NoSuchMailbox`."""
+        return await self._mailboxes.find(account, canonical(name))
+
+    async def create(self, account: AccountId, name: str, *, special_use: str | None = None) -> MailboxRow:
+        """Create a mailbox and the levels above it. Raises `MailboxExists`, `MailboxNameInvalid`, `LimitReached`."""
+        name = valid(name)
+        if name == INBOX:
+            raise MailboxExists("INBOX exists always")
+        return await self._mailboxes.create(account, NewMailbox(name, special_use))
+
+    async def delete(self, account: AccountId, name: str, actor: Actor) -> None:
+        """Delete a mailbox. Raises `NotPermitted` for INBOX, `NoSuchMailbox`, `MailboxHasChildren`."""
+        name = canonical(name)
+        if name == INBOX:
+            raise NotPermitted("INBOX cannot be deleted")
+        await self._mailboxes.delete(account, name, actor)
+
+    async def rename(self, account: AccountId, old: str, new: str, actor: Actor) -> None:
+        """Rename a mailbox with all below it; INBOX gives its messages to the new one (RFC 3501 6.3.5).
+
+        Raises `NotPermitted` into its own subtree, `NoSuchMailbox`, `MailboxExists`, `MailboxNameInvalid`.
+        """
+        old, new = canonical(old), valid(new)
+        if new == INBOX or new == old:
+            raise MailboxExists("a mailbox of the new name exists")
+        if old == INBOX:
+            await self._mailboxes.rename_inbox(account, new, actor)
+            return
+        if new.startswith(old + SEPARATOR):
+            raise NotPermitted("a mailbox cannot be moved below itself")
+        await self._mailboxes.rename(account, old, new)
+
+    async def subscribe(self, account: AccountId, name: str) -> None:
+        """Subscribe to a name, whether or not it exists (RFC 3501 6.3.6). Raises `MailboxNameInvalid`."""
+        await self._mailboxes.subscribe(account, valid(name))
+
+    async def unsubscribe(self, account: AccountId, name: str) -> None:
+        """Unsubscribe from a name; harmless if not subscribed."""
+        await self._mailboxes.unsubscribe(account, canonical(name))
