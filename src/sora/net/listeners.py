@@ -150,9 +150,8 @@ class Listener(Service):
     def _listen(self) -> IListeningPort:
         if isinstance(self.address, UnixAddress):
             Path(self.address.path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            port: Any = self._reactor.listenUNIX(
-                self.address.path, self._factory, self._backlog, self._unix_mode, wantPID=True
-            )
+            _remove_stale(self.address.path)
+            port: Any = self._reactor.listenUNIX(self.address.path, self._factory, self._backlog, self._unix_mode)
             return port  # type: ignore[no-any-return]
         host = self.address.host or _all_interfaces()
         port = self._reactor.listenTCP(self.address.port, self._factory, self._backlog, host)
@@ -172,6 +171,18 @@ class Listener(Service):
                 await stopped
         if self._drain is not None:
             await self._drain()
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that a server which was killed left behind: nobody answers there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink(missing_ok=True)
+        except OSError:
+            pass
 
 
 def _tune(listening: socket.socket) -> None:
