@@ -31,9 +31,12 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DirectoryObjectStore:
-    """Implements `store.interfaces.ObjectStore` under `path`, in at most `threads` threads of its own."""
+    """Implements `store.interfaces.ObjectStore` under `path`, in at most `threads` threads of its own.
 
-    def __init__(self, path: Path, *, reactor: Any, threads: int = 4) -> None:
+    More threads make it no faster: the file system's journal commits for one at a time.
+    """
+
+    def __init__(self, path: Path, *, reactor: Any, threads: int = 2) -> None:
         self._objects = path / _OBJECTS
         self._arriving = path / _ARRIVING
         self._threads = Threads(reactor, threads, "objects")

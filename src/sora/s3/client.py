@@ -119,7 +119,6 @@ class S3ObjectStore:
                 method="PUT",
                 key=self._settings.prefix + key,
                 headers={
-                    "Content-MD5": payload.md5_base64,
                     "x-amz-checksum-sha256": b64encode(payload.sha256).decode("ascii"),
                     "Content-Type": "application/octet-stream",
                     **self._sse,

@@ -1,9 +1,10 @@
 """Settings of a bucket: mistakes are named, secrets are not shown."""
 
 import os
+import threading
 from pathlib import Path
 
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from twisted.internet import reactor
 from twisted.trial import unittest
 
@@ -41,6 +42,21 @@ class SettingsTests(unittest.SynchronousTestCase):
         path = S3Settings(endpoint="https://s3.example.org:9000", bucket="mail", path_style=True)
         self.assertEqual(_base(host), "https://mail.s3.example.org:9000/")
         self.assertEqual(_base(path), "https://s3.example.org:9000/mail/")
+
+
+class Passing:
+    """Credentials as an instance role gives them: frozen ones are renewed when their time has come."""
+
+    expiring = False
+    renewed_in = 0
+
+    def refresh_needed(self) -> bool:
+        return self.expiring
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        if self.expiring:
+            self.renewed_in = threading.get_ident()
+        return ReadOnlyCredentials("second" if self.expiring else "first", "s", None)
 
 
 class SignerTests(unittest.TestCase):
@@ -82,6 +98,14 @@ class SignerTests(unittest.TestCase):
         with self.assertRaises(ObjectStoreUnavailable) as caught:
             await self.chain().credentials()
         self.assertIn("no S3 credentials", str(caught.exception))
+
+    async def test_credentials_about_to_expire_are_renewed_in_a_thread(self) -> None:
+        signer = self.chain(AWS_PROFILE="mail")
+        signer._credentials = Passing()
+        self.assertEqual((await signer.credentials()).access_key, "first")
+        signer._credentials.expiring = True
+        self.assertEqual((await signer.credentials()).access_key, "second")
+        self.assertNotEqual(signer._credentials.renewed_in, threading.get_ident())
 
     async def test_those_who_ask_at_once_share_one_resolution(self) -> None:
         signer = self.chain(AWS_PROFILE="mail")
