@@ -1,4 +1,4 @@
-"""The PostgreSQL that tests run on: one server per trial process, one migrated template, one database per test.
+"""The PostgreSQL that tests run on: one server per trial process, one migrated template, databases made from it.
 
 The server is started by the first test that needs it and stopped with the process. Nothing outside the
 temporary directory made here is touched; as root the server runs as an account without privileges.
@@ -40,6 +40,20 @@ SETTINGS = {
     "max_wal_size": "256MB",
     "log_min_messages": "fatal",
 }
+EMPTY = """
+SET session_replication_role = replica;
+DO $$
+DECLARE
+    one record;
+BEGIN
+    FOR one IN SELECT oid::regclass AS name FROM pg_class
+                WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'schema_version' LOOP
+        EXECUTE 'DELETE FROM ' || one.name;
+    END LOOP;
+    PERFORM setval(oid::regclass, 1, false) FROM pg_class
+      WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace AND relname <> 'uid_validities';
+END $$
+"""
 
 
 def binaries() -> Path:
@@ -63,6 +77,7 @@ class Server:
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="sora-test-pg-"))
+        self.clean: list[str] = []
         self._numbers = itertools.count()
         self._root = os.getuid() == 0
         self._bin = binaries()
@@ -157,6 +172,12 @@ class Server:
         """Drop a database, whoever is connected."""
         self.execute("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    def recycle(self, name: str) -> None:
+        """Empty a migrated database for the next test; much quicker than making a new one."""
+        self.execute("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        self.execute(name, EMPTY)
+        self.clean.append(name)
+
     def settings(self, name: str, **changed: Any) -> DatabaseSettings:
         """Return how the program reaches a database of this server."""
         chosen: dict[str, Any] = {"pool_min": 1, "pool_max": 4, "connect_timeout": 10.0, **changed}
@@ -178,9 +199,11 @@ def server() -> Server:
 
 
 async def migrated(**changed: Any) -> DatabaseSettings:
-    """Create a migrated database and return how to reach it."""
+    """Return how to reach a migrated, empty database; whoever has it recycles or drops it afterwards."""
     global _template_made
     running = server()
+    if running.clean:
+        return running.settings(running.clean.pop(), **changed)
     if not _template_made:
         running.drop(TEMPLATE)
         running.execute("postgres", f"CREATE DATABASE {TEMPLATE}")
@@ -202,7 +225,7 @@ class DatabaseTests(unittest.TestCase):
 
     async def _set_up(self) -> None:
         self.settings = await migrated(pool_max=self.pool_max)
-        self.addCleanup(server().drop, self.settings.name)
+        self.addCleanup(server().recycle, self.settings.name)
         self.store = await self.open()
 
     async def open(self, **changed: Any) -> PostgresStore:

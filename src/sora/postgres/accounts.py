@@ -148,14 +148,15 @@ class PostgresAccounts:
         """Create an account with its first mailboxes. Raises `AccountExists` if any address is taken."""
         if len({address, *aliases}) != 1 + len(aliases):
             raise AccountExists("an address is named twice")
+        uses = _with_parents(mailboxes)
         try:
             rows = await self._database.change(
                 _CREATE,
                 {
                     "addresses": [address, *aliases],
                     "hash": password_hash,
-                    "names": [mailbox.name for mailbox in mailboxes],
-                    "uses": [mailbox.special_use for mailbox in mailboxes],
+                    "names": list(uses),
+                    "uses": list(uses.values()),
                     "subscribed": [mailbox.name for mailbox in mailboxes if mailbox.subscribed],
                 },
             )
@@ -209,6 +210,17 @@ class PostgresAccounts:
         """Suspend, reactivate or delete; deletion is completed by the collector after the grace."""
         if not await self._database.change(_SET_STATUS, {"account": account, "status": status.value}):
             raise NoSuchAccount("the account does not exist")
+
+
+def _with_parents(mailboxes: Sequence[NewMailbox]) -> dict[str, str | None]:
+    """Return the special use of each mailbox and of each missing parent, parents first."""
+    uses: dict[str, str | None] = {}
+    for mailbox in mailboxes:
+        levels = mailbox.name.split("/")
+        for depth in range(1, len(levels)):
+            uses.setdefault("/".join(levels[:depth]), None)
+        uses[mailbox.name] = mailbox.special_use
+    return uses
 
 
 def _account(row: "tuple[object, ...]") -> AccountRow:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from psycopg2 import Binary
@@ -131,11 +132,15 @@ def _messages(messages: list[NewMessage], ordinals: list[int]) -> dict[str, Any]
         "traces": [Binary(message.trace) for message in messages],
         "bits": integers(message.flags for message in messages),
         "words": json.dumps(words),
-        "dates": [None if message.internal_date is None else message.internal_date.isoformat() for message in messages],
+        "dates": "{" + ",".join(_date(message.internal_date) for message in messages) + "}",
         "lines": lines,
         "windows": [None if message.suppress is None else message.suppress[1] for message in messages],
         "keywords_max": limits.KEYWORDS_MAX,
     }
+
+
+def _date(moment: datetime | None) -> str:
+    return "NULL" if moment is None else f'"{moment.isoformat()}"'
 
 
 def _outcome(row: "tuple[Any, ...]", body: NewBody) -> Outcome:

@@ -105,11 +105,11 @@ CREATE FUNCTION came_before(
 ) RETURNS TABLE (uid bigint, modseq bigint) LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN m.mailbox_id = mailbox THEN m.uid ELSE 0 END, CASE WHEN m.mailbox_id = mailbox THEN m.modseq ELSE 0 END
       FROM messages AS m JOIN mailboxes AS b ON b.id = m.mailbox_id
-     WHERE m.body_id = body AND b.account_id = account AND position(line IN m.trace) > 0
+     WHERE m.body_id = body AND b.account_id = account AND position('\x0d0a'::bytea || line || '\x0d0a'::bytea IN '\x0d0a'::bytea || m.trace) > 0
        AND m.internal_date > now() - make_interval(secs => seconds)
     UNION ALL
     SELECT 0, 0 FROM tombstones AS t
-     WHERE t.body_id = body AND t.account_id = account AND position(line IN t.trace) > 0
+     WHERE t.body_id = body AND t.account_id = account AND position('\x0d0a'::bytea || line || '\x0d0a'::bytea IN '\x0d0a'::bytea || t.trace) > 0
        AND t.internal_date > now() - make_interval(secs => seconds)
     ORDER BY 1 DESC LIMIT 1
 $$;
@@ -191,7 +191,7 @@ BEGIN
         END IF;
         uid_validity := box.uid_validity;
 
-        IF one.line IS NOT NULL AND NOT bodies_fresh[one.b] THEN
+        IF one.line IS NOT NULL AND (NOT bodies_fresh[one.b] OR bodies_id[one.b] = ANY (used)) THEN
             SELECT * INTO before FROM came_before(body_id, box.account_id, box.id, one.line, one.seconds);
             IF FOUND THEN
                 outcome := 'duplicate';
