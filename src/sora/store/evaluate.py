@@ -1,20 +1,20 @@
-"""The only place where search criteria are evaluated in Python, over one message's facts.
+"""The only place where search criteria are evaluated for one message whose text is at hand.
 
-A step's result is True, False, or None where text is incomplete and nothing was found in what there is:
-only the message's bytes can tell. `And`, `Or` and `Not` keep what cannot be known apart (Kleene's logic),
-so that a message is undecided only if its bytes would change the answer. PostgreSQL does the same in SQL.
+A result is True, False, or None where a fact is missing; `And`, `Or` and `Not` keep what is not known
+apart (Kleene's logic), so that None comes out only if the missing fact would decide.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
-from typing import Final
+from collections.abc import Sequence
+from datetime import date
 
 import attrs
 
 from sora.core import criteria as keys
 from sora.core.text import fold
+from sora.core.uidset import UidSet
+from sora.mime.description import Described
 
-_FIELDS: Final = {
+_FIELDS = {
     keys.Field.FROM: "from",
     keys.Field.TO: "to",
     keys.Field.CC: "cc",
@@ -25,56 +25,57 @@ _FIELDS: Final = {
 
 @attrs.define
 class Facts:
-    """What is known of one message; texts are folded (`core.text.fold`)."""
+    """What is known of one message; None is not known."""
 
     uid: int
     flags: int
-    keywords: Sequence[str]
+    keywords: frozenset[str]
+    """Lower-cased."""
+    recent: bool
     modseq: int
-    size: int
-    internal_date: datetime
-    sent_day: date | None
-    trace: bytes
-    fields: dict[str, str]
-    header_text: str
-    body_text: str
-    text_complete: bool
+    size: int | None = None
+    internal_day: date | None = None
+    """In UTC."""
+    described: Described | None = None
+    trace: bytes = b""
 
 
-def evaluate(
-    criteria: keys.Criteria, facts: Facts, *, named: Sequence[frozenset[int]], recent_from: int
-) -> bool | None:
-    """Tell whether a message matches; `named[i]` are the UIDs of step i if that is `Uids`."""
+def evaluate(criteria: keys.Criteria, facts: Facts) -> bool | None:
+    """Tell whether a message matches; None if a missing fact decides. `*` must have been replaced in `Uids`."""
     stack: list[bool | None] = []
-    for step, uids in zip(criteria.steps, named, strict=True):
+    for step in criteria.steps:
         match step:
             case keys.And(count):
-                stack.append(_all([stack.pop() for _ in range(count)]))
+                stack.append(_all(_popped(stack, count)))
             case keys.Or(count):
-                stack.append(_not(_all([_not(stack.pop()) for _ in range(count)])))
+                stack.append(_opposite(_all([_opposite(result) for result in _popped(stack, count)])))
             case keys.Not():
-                stack.append(_not(stack.pop()))
-            case keys.Uids():
-                stack.append(facts.uid in uids)
-            case keys.Recent(wanted):
-                stack.append((facts.uid >= recent_from) is wanted)
+                stack.append(_opposite(stack.pop()))
             case keys.Text() | keys.Header():
                 stack.append(_text(step, facts))
+            case keys.Size() | keys.Dated():
+                stack.append(_measured(step, facts))
             case _:
                 stack.append(_plain(step, facts))
     (result,) = stack
     return result
 
 
-def _not(result: bool | None) -> bool | None:
+def _popped(stack: list[bool | None], count: int) -> list[bool | None]:
+    at = len(stack) - count
+    taken = stack[at:]
+    del stack[at:]
+    return taken
+
+
+def _opposite(result: bool | None) -> bool | None:
     return None if result is None else not result
 
 
-def _all(results: Iterable[bool | None]) -> bool | None:
-    known = set(results)
-    if False in known:
+def _all(results: Sequence[bool | None]) -> bool | None:
+    if False in results:
         return False
-    return None if None in known else True
+    return None if None in results else True
 
 
 def _plain(step: keys.Step, facts: Facts) -> bool:
@@ -84,16 +85,30 @@ def _plain(step: keys.Step, facts: Facts) -> bool:
         case keys.Flag(bit, wanted):
             return bool(facts.flags & bit) is wanted
         case keys.Keyword(name, wanted):
-            return (name in {word.lower() for word in facts.keywords}) is wanted
-        case keys.Size(relation, octets):
-            return _related(facts.size - octets, relation)
-        case keys.Dated(keys.DateOf.INTERNAL, relation, day):
-            return _related((facts.internal_date.astimezone(UTC).date() - day).days, relation)
-        case keys.Dated(_, relation, day):
-            return facts.sent_day is not None and _related((facts.sent_day - day).days, relation)
+            return (name in facts.keywords) is wanted
+        case keys.Recent(wanted):
+            return facts.recent is wanted
+        case keys.Uids(uids):
+            return _in(uids, facts.uid)
         case keys.ModSeqAtLeast(modseq):
             return facts.modseq >= modseq
-    raise ValueError(f"{type(step).__name__} is not for a store")
+    raise ValueError(f"{type(step).__name__} cannot be evaluated for one message")
+
+
+def _in(uids: UidSet, uid: int) -> bool:
+    return any(min(pair) <= uid <= max(pair) for pair in uids.ranges)
+
+
+def _measured(step: keys.Size | keys.Dated, facts: Facts) -> bool | None:
+    if isinstance(step, keys.Size):
+        return None if facts.size is None else _related(facts.size - step.octets, step.relation)
+    if step.of is keys.DateOf.INTERNAL:
+        day = facts.internal_day
+        return None if day is None else _related((day - step.day).days, step.relation)
+    if facts.described is None:
+        return None
+    day = facts.described.sent_day
+    return day is not None and _related((day - step.day).days, step.relation)
 
 
 def _related(difference: int, relation: keys.Relation) -> bool:
@@ -109,27 +124,29 @@ def _related(difference: int, relation: keys.Relation) -> bool:
 
 
 def _text(step: keys.Text | keys.Header, facts: Facts) -> bool | None:
+    described = facts.described
+    if described is None:
+        return None
     if isinstance(step, keys.Text) and step.field is keys.Field.BODY:
-        places = [facts.body_text]
+        places = [described.body_text]
     elif isinstance(step, keys.Text) and step.field is keys.Field.TEXT:
-        places = [facts.header_text, facts.body_text, fold(_unfolded(facts.trace))]
+        places = [described.header_text, described.body_text, fold(_unfolded(facts.trace))]
     else:
         name = step.name if isinstance(step, keys.Header) else _FIELDS[step.field]
-        places = [found[name] for found in (facts.fields, trace_fields(facts.trace)) if name in found]
+        places = [fields[name] for fields in (described.fields, _trace_fields(facts.trace)) if name in fields]
     if any(step.needle in place for place in places):
         return True
-    return False if facts.text_complete else None
+    return False if described.text_complete else None
 
 
 def _unfolded(trace: bytes) -> str:
     return trace.decode("utf-8", "replace").replace("\r\n ", " ").replace("\r\n\t", " ")
 
 
-def trace_fields(trace: bytes) -> dict[str, str]:
-    """Return a trace header's fields, names lower-cased, values folded, repeated ones joined by a newline."""
+def _trace_fields(trace: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
     for line in _unfolded(trace).splitlines():
         name, _, value = line.partition(":")
-        lowered, folded = name.strip().lower(), fold(value.strip())
-        fields[lowered] = f"{fields[lowered]}\n{folded}" if lowered in fields else folded
+        key, text = name.strip().lower(), fold(value.strip())
+        fields[key] = f"{fields[key]}\n{text}" if key in fields else text
     return fields

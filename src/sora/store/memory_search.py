@@ -2,9 +2,12 @@
 
 from array import array
 from collections.abc import Sequence
+from datetime import UTC
+
+import attrs
 
 from sora.core import criteria as keys
-from sora.core.uidset import pick
+from sora.core.uidset import UidSet
 from sora.store.evaluate import Facts, evaluate
 from sora.store.memory_state import StoredMessage
 from sora.store.model import Found
@@ -12,16 +15,10 @@ from sora.store.model import Found
 
 def search(criteria: keys.Criteria, messages: Sequence[StoredMessage], *, recent_from: int, uid_max: int) -> Found:
     """Evaluate criteria over messages that are ascending by UID."""
-    all_uids = [message.uid for message in messages]
-    named = [
-        frozenset(uid for _, uid in pick(all_uids, step.uids.resolve(uid_max)))
-        if isinstance(step, keys.Uids)
-        else frozenset[int]()
-        for step in criteria.steps
-    ]
+    resolved = keys.Criteria(tuple(_resolved(step, uid_max) for step in criteria.steps))
     uids, undecided = array("I"), array("I")
     for message in messages:
-        result = evaluate(criteria, _facts(message), named=named, recent_from=recent_from)
+        result = evaluate(resolved, _facts(message, recent_from))
         if result is None:
             undecided.append(message.uid)
         elif result:
@@ -29,19 +26,21 @@ def search(criteria: keys.Criteria, messages: Sequence[StoredMessage], *, recent
     return Found(uids, undecided)
 
 
-def _facts(message: StoredMessage) -> Facts:
-    described = message.body.described
+def _resolved(step: keys.Step, uid_max: int) -> keys.Step:
+    if isinstance(step, keys.Uids):
+        return attrs.evolve(step, uids=UidSet(tuple(step.uids.resolve(uid_max))))
+    return step
+
+
+def _facts(message: StoredMessage, recent_from: int) -> Facts:
     return Facts(
         uid=message.uid,
         flags=message.flags,
-        keywords=message.keywords,
+        keywords=frozenset(word.lower() for word in message.keywords),
+        recent=message.uid >= recent_from,
         modseq=message.modseq,
         size=message.size,
-        internal_date=message.internal_date,
-        sent_day=described.sent_day,
+        internal_day=message.internal_date.astimezone(UTC).date(),
+        described=message.body.described,
         trace=message.trace,
-        fields=described.fields,
-        header_text=described.header_text,
-        body_text=described.body_text,
-        text_complete=described.text_complete,
     )
