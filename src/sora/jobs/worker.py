@@ -41,7 +41,7 @@ class Worker(Service):
         clock: IReactorTime,
         interval: float,
         backoff_base: float = 1.0,
-        backoff_max: float = 300.0,
+        backoff_max: float = 30.0,
         random_number: Random = random.random,
     ) -> None:
         self.name = name

@@ -1,5 +1,6 @@
 """What an S3 bucket needs to be told: where it is, how to speak to it, how patient to be."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import attrs
@@ -63,6 +64,7 @@ class S3Settings:
             (not url.path.strip("/") and not url.query, "endpoint must not have a path"),
             (bool(self.bucket), "bucket is missing"),
             ((self.access_key is None) == (self.secret_key is None), "access_key and secret_key go together"),
+            (self.ca_file is None or _has_certificate(self.ca_file), "ca_file cannot be read or holds no certificate"),
             (self.sse in (None, "AES256", "aws:kms"), "sse must be AES256 or aws:kms"),
             (self.kms_key_id is None or self.sse == "aws:kms", "kms_key_id needs sse aws:kms"),
             (self.part_size >= 5_242_880, "part_size must be at least 5mb"),
@@ -72,3 +74,10 @@ class S3Settings:
             (self.timeout > 0 and self.deadline >= self.timeout, "deadline must be at least timeout"),
         ]
         return [complaint for good, complaint in checks if not good]
+
+
+def _has_certificate(path: str) -> bool:
+    try:
+        return b"-----BEGIN CERTIFICATE-----" in Path(path).read_bytes()
+    except OSError:
+        return False

@@ -29,9 +29,10 @@ class SettingsTests(unittest.SynchronousTestCase):
             sse="rot13",
             kms_key_id="k",
             part_size=1,
+            ca_file="/nowhere/ca.pem",
             timeout=100.0,
         )
-        self.assertEqual(len(settings.complaints()), 8)
+        self.assertEqual(len(settings.complaints()), 9)
 
     def test_the_secret_is_not_shown(self) -> None:
         settings = S3Settings(endpoint="https://x", bucket="b", access_key="a", secret_key="hush", session_token="hush")
