@@ -48,7 +48,8 @@ def code_for(error: BaseException) -> tuple[int, str]:
 
 def reply(code: int, enhanced: str, text: str) -> bytes:
     """Write a one-line reply; whatever could end the line or is not ASCII becomes a question mark."""
-    clean = "".join(c if " " <= c <= "~" else "?" for c in text[:REPLY_TEXT_MAX])
+    text = text[:REPLY_TEXT_MAX]
+    clean = text if text.isascii() and text.isprintable() else "".join(c if " " <= c <= "~" else "?" for c in text)
     return f"{code} {enhanced} {clean}\r\n".encode("ascii") if enhanced else f"{code} {clean}\r\n".encode("ascii")
 
 

@@ -262,4 +262,6 @@ def _target(written: str, parsed: addresses.Address | SoraError, found: dict[str
 
 def _clean(text: str) -> str:
     """Drop what could end a line, hide text or break a comment; protocol parsers let none of it through."""
+    if text.isprintable() and "<" not in text and ">" not in text:
+        return text
     return "".join(character for character in text if character.isprintable() and character not in "<>")
