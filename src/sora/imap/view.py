@@ -19,7 +19,6 @@ import attrs
 from sora.core.flags import SEEN
 from sora.core.uidset import UidSet, pick
 from sora.imap import responses
-from sora.imap import responses
 
 HISTORY_MAX: Final = 256
 """Steps remembered between versions; a session further behind compares the columns instead."""
@@ -212,6 +211,17 @@ def _compare(old: Version, new: Version) -> Step:
     return Step(new.serial, vanished, changed, one)
 
 
+@attrs.frozen
+class Known:
+    """A session's messages as columns, ascending by UID; not to be changed."""
+
+    uids: "array[int]"
+    flags: "array[int]"
+    modseqs: "array[int]"
+    keywords: _Keywords
+    recent_from: int
+
+
 @attrs.define
 class Announcement:
     """What to tell a client, in this order; false if there is nothing."""
@@ -287,6 +297,10 @@ class SessionView:
             raise KeyError(uid)
         return index + 1
 
+    def has(self, uid: int) -> bool:
+        """Tell whether the client was told of a UID."""
+        return _position(self._uids, uid) >= 0
+
     def uid_at(self, number: int) -> int:
         """Return the UID of a sequence number. Raises `KeyError`."""
         if not 0 < number <= len(self._uids):
@@ -342,6 +356,21 @@ class SessionView:
         """Return all flags as they stand inside the parentheses of FLAGS."""
         bits, _, keywords = self._facts(uid)
         return responses.flag_text(bits, keywords, recent=uid >= self._recent_from)
+
+    def columns(self, version: Version) -> Known:
+        """Return all that is known of the messages told of, flags as of `version` (not older than the view)."""
+        uids = self._uids
+        if uids is version.uids or uids == version.uids:
+            return Known(uids, version.flags, version.modseqs, version.keywords, self._recent_from)
+        self._latest = version
+        flags, modseqs, keywords = array("B"), array("Q"), {}
+        for uid in uids:
+            bits, modseq, words = self._facts(uid)
+            flags.append(bits)
+            modseqs.append(modseq)
+            if words:
+                keywords[uid] = words
+        return Known(uids, flags, modseqs, keywords, self._recent_from)
 
     # ------------------------------------------------------------ news
 

@@ -83,7 +83,7 @@ class MailboxState:
                 waiting, self._queued = self._queued, None
                 try:
                     await self._ask()
-                except Exception as error:  # noqa: BLE001  the boundary: it is the waiters' failure, not this loop's
+                except Exception as error:
                     waiting.fail(Failure(error))  # type: ignore[no-untyped-call]
                     if isinstance(error, CancelledError):
                         raise

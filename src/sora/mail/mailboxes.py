@@ -87,7 +87,7 @@ class MailboxUseCases:
         Raises `NotPermitted` into its own subtree, `NoSuchMailbox`, `MailboxExists`, `MailboxNameInvalid`.
         """
         old, new = canonical(old), valid(new)
-        if new == INBOX or new == old:
+        if new in (INBOX, old):
             raise MailboxExists("a mailbox of the new name exists")
         if old == INBOX:
             await self._mailboxes.rename_inbox(account, new, actor)
