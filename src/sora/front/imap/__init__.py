@@ -1,0 +1,1 @@
+"""The IMAP server: the connection, and one file per family of commands."""

@@ -1,0 +1,50 @@
+"""Makes an `ImapProtocol` for each connection, counts them, and ends them when the server stops."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+
+from sora.front.imap import any_state, append, copy, fetch, idle, mailboxes, search, select, sign_in, store
+from sora.front.imap.services import ImapServices
+from sora.front.imap.session import ImapProtocol
+from sora.net.listeners import peer_ip
+
+FAMILIES = (any_state, append, copy, fetch, idle, mailboxes, search, select, sign_in, store)
+"""Importing them registers their commands."""
+
+
+class ImapFactory(Factory):
+    """The connections of one IMAP listener."""
+
+    noisy = False
+
+    def __init__(self, services: ImapServices, *, secure: bool) -> None:
+        self.services = services
+        self.secure = secure
+        self._drained: list[Deferred[None]] = []
+
+    def buildProtocol(self, addr: IAddress | None) -> ImapProtocol | None:
+        if len(self.services.sessions) >= self.services.connections_max:
+            return None
+        session = ImapProtocol(
+            self.services, secure=self.secure, peer=str(peer_ip(addr) or "") if addr is not None else ""
+        )
+        self.services.sessions.add(session)
+        return session
+
+    def drain(self) -> "Deferred[None]":
+        """Say BYE to everyone; fires when all connections have ended."""
+        done: Deferred[None] = Deferred()
+        waiting = set(self.services.sessions)
+
+        def ended(session: ImapProtocol) -> None:
+            waiting.discard(session)
+            if not waiting and not done.called:
+                done.callback(None)
+
+        for session in list(waiting):
+            session.on_end(ended)
+            session.stop()
+        if not waiting and not done.called:
+            done.callback(None)
+        return done

@@ -1,0 +1,222 @@
+"""Reading messages: FETCH and UID FETCH (RFC 3501 6.4.5, RFC 3516, RFC 7162 3.1.4).
+
+What the shared view knows (UID, FLAGS, MODSEQ) is answered from memory. Everything else is read in pages,
+one query a page, while the page before is being written; a slow reader holds back the next page. A message
+whose bytes cannot be read now is left out and the command ends with NO: never an empty message.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import attrs
+
+from sora.core.errors import SoraError
+from sora.core.flags import SEEN, Change
+from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
+from sora.imap import commands, responses
+from sora.imap.fetch_items import Attribute, Binary, BinarySize, BodySection, FetchItem, Partial
+from sora.imap.view import Expunges, SessionView
+from sora.mime import section as sections
+from sora.mime.parse import Parsed, parse
+from sora.store.model import FetchRow, FlagChange, Want
+
+FLAGS_CHUNK: Final = 2_000
+"""Messages answered from the view between two looks at the peer's pace."""
+
+_WANTS: Final = {
+    Attribute.INTERNALDATE: Want.DATES,
+    Attribute.SIZE: Want.SIZE,
+    Attribute.ENVELOPE: Want.ENVELOPE,
+    Attribute.BODY: Want.BODY,
+    Attribute.BODYSTRUCTURE: Want.STRUCTURE,
+}
+_HEADERS: Final = (sections.Kind.HEADER, sections.Kind.HEADER_FIELDS, sections.Kind.HEADER_FIELDS_NOT)
+
+
+@attrs.define
+class Plan:
+    """What a FETCH needs, worked out once for all its messages."""
+
+    items: tuple[FetchItem, ...]
+    want: Want
+    sets_seen: bool
+
+
+@handles(commands.Fetch)
+async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
+    """Answer for each message that is still there, in ascending order."""
+    here = session.here
+    expunges = Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN
+    items = command.items
+    if command.changed_since is not None or Attribute.MODSEQ in items:
+        session.condstore = True
+        if command.changed_since is not None and Attribute.MODSEQ not in items:
+            items = (*items, Attribute.MODSEQ)
+    targets = here.view.resolve(command.numbers, by_uid=command.by_uid)
+    if command.changed_since is not None:
+        since = command.changed_since
+        targets = [(number, uid) for number, uid in targets if here.view.modseq(uid) > since]
+    plan = _plan(items, peek=here.read_only)
+    if plan.sets_seen:
+        plan = await _mark_seen(session, plan, [uid for _, uid in targets])
+    if not plan.want:
+        await _from_view(session, plan.items, targets)
+        return Done("FETCH completed", expunges=expunges)
+    unread = await _from_store(session, plan, targets)
+    if unread:
+        raise Refusal(f"{unread} of the messages cannot be read now", b"UNAVAILABLE")
+    return Done("FETCH completed", expunges=expunges)
+
+
+def _plan(items: tuple[FetchItem, ...], *, peek: bool) -> Plan:
+    want = Want(0)
+    sets_seen = False
+    for item in items:
+        if isinstance(item, Attribute):
+            want |= _WANTS.get(item, Want(0))
+            continue
+        if isinstance(item, BodySection) and not item.section.part and item.section.kind in _HEADERS:
+            want |= Want.HEADER
+        else:
+            want |= Want.BYTES
+        sets_seen = sets_seen or (not isinstance(item, BinarySize) and item.sets_seen)
+    return Plan(items, want, sets_seen and not peek)
+
+
+async def _mark_seen(session: ImapProtocol, plan: Plan, uids: Sequence[int]) -> Plan:
+    """Set \\Seen on what is about to be read, and show the flags of what that changed (RFC 3501 6.4.5)."""
+    here = session.here
+    fresh = tuple(uid for uid in uids if not here.view.flags(uid) & SEEN)
+    if not fresh:
+        return plan
+    await session.services.changer.store(here.mailbox, [FlagChange(fresh, Change.ADD, SEEN, ())])
+    return plan
+
+
+# ------------------------------------------------------------ from memory
+
+
+async def _from_view(session: ImapProtocol, items: tuple[FetchItem, ...], targets: list[tuple[int, int]]) -> None:
+    view = session.here.view
+    for start in range(0, len(targets), FLAGS_CHUNK):
+        session.send(b"".join(_view_lines(view, items, targets[start : start + FLAGS_CHUNK])))
+        await session.drained()
+
+
+def _view_lines(view: SessionView, items: tuple[FetchItem, ...], targets: Iterable[tuple[int, int]]) -> list[bytes]:
+    kinds = set(items)
+    if kinds == {Attribute.UID, Attribute.FLAGS}:
+        return [responses.fetch_flags(number, view.flag_text(uid), uid=uid) for number, uid in targets]
+    return [responses.fetch(number, [_known(view, item, uid) for item in items]) for number, uid in targets]
+
+
+def _known(view: SessionView, item: FetchItem, uid: int) -> bytes:
+    if item is Attribute.UID:
+        return responses.piece_uid(uid)
+    if item is Attribute.FLAGS:
+        return responses.piece_flags(view.flag_text(uid))
+    return responses.piece_modseq(view.modseq(uid))
+
+
+# ------------------------------------------------------------ from the store
+
+
+async def _from_store(session: ImapProtocol, plan: Plan, targets: list[tuple[int, int]]) -> int:
+    """Answer page by page; returns how many messages could not be read."""
+    here = session.here
+    numbers = {uid: number for number, uid in targets}
+    unread = 0
+    async for page in session.services.reader.pages(here.mailbox.row.id, [uid for _, uid in targets], plan.want):
+        for message in page:
+            try:
+                line = _line(here.view, plan.items, numbers[message.row.uid], Source(message.row, message.data))
+            except SoraError as error:
+                session.log.warn("a message cannot be read: {error}", error=error)
+                unread += 1
+                continue
+            session.send(line)
+        await session.drained()
+    return unread
+
+
+class Source:
+    """One message's row and bytes, parsed at most once."""
+
+    def __init__(self, row: FetchRow, data: bytes | Exception | None) -> None:
+        self.row = row
+        self._data = data
+        self._parsed: Parsed | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The bytes as received. Raises why they cannot be read."""
+        if isinstance(self._data, Exception):
+            raise self._data
+        return self._data or b""
+
+    @property
+    def trace(self) -> bytes:
+        """This copy's trace header."""
+        return self.row.trace or b""
+
+    @property
+    def parsed(self) -> Parsed:
+        """The structure of the bytes as received."""
+        if self._parsed is None:
+            self._parsed = parse(self.body)
+        return self._parsed
+
+    def section(self, wanted: sections.Section) -> bytes | None:
+        """Return a section's octets, the trace header being part of the message's header."""
+        if wanted.part:
+            return sections.extract(self.body, self.parsed, wanted)
+        if wanted.kind is sections.Kind.ALL:
+            return self.trace + self.body
+        if wanted.kind in _HEADERS:
+            header = self.row.header
+            if header is None:
+                header = sections.extract(self.body, self.parsed, sections.Section((), sections.Kind.HEADER)) or b""
+            return sections.header_fields(self.trace + header, wanted)
+        return sections.extract(self.body, self.parsed, wanted)
+
+    def decoded(self, part: tuple[int, ...]) -> bytes | None:
+        """Return a part's decoded octets (RFC 3516 4.2); the empty part is the whole message."""
+        if not part:
+            return self.trace + self.body
+        return sections.decoded(self.body, self.parsed, part)
+
+
+def _line(view: SessionView, items: tuple[FetchItem, ...], number: int, source: Source) -> bytes:
+    return responses.fetch(number, [_piece(view, item, source) for item in items])
+
+
+def _piece(view: SessionView, item: FetchItem, source: Source) -> bytes:
+    row = source.row
+    if isinstance(item, Attribute):
+        return _attribute(view, item, row)
+    if isinstance(item, BodySection):
+        return responses.piece_section(item.name, _cut(source.section(item.section), item.partial))
+    data = source.decoded(item.part)
+    if isinstance(item, Binary):
+        return responses.piece_binary(item.name, _cut(data, item.partial))
+    return responses.piece_number(item.name, len(data or b""))
+
+
+def _attribute(view: SessionView, item: Attribute, row: FetchRow) -> bytes:
+    if item is Attribute.ENVELOPE:
+        return responses.piece_raw(b"ENVELOPE", row.envelope or b"NIL")
+    if item is Attribute.BODYSTRUCTURE:
+        return responses.piece_raw(b"BODYSTRUCTURE", row.structure or b"NIL")
+    if item is Attribute.SIZE:
+        return responses.piece_size(row.size or 0)
+    if item is Attribute.INTERNALDATE and row.internal_date is not None:
+        return responses.piece_internal_date(row.internal_date)
+    if item is Attribute.BODY:
+        return responses.piece_raw(b"BODY", row.body or b"NIL")
+    return _known(view, item, row.uid)
+
+
+def _cut(data: bytes | None, partial: Partial | None) -> bytes | None:
+    if data is None or partial is None:
+        return data
+    return data[partial.first : partial.first + partial.count]

@@ -1,0 +1,60 @@
+"""Entering and leaving a mailbox: SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 6.3.1, 6.4.2, RFC 3691)."""
+
+from sora.front.imap.session import Done, ImapProtocol, Selected, handles
+from sora.imap import commands, responses
+from sora.imap.view import Expunges, SessionView
+
+
+@handles(commands.Select)
+async def select(session: ImapProtocol, command: commands.Select) -> Done:
+    """Open a mailbox; whichever was selected before is left, also if this fails."""
+    session.unselect()
+    if command.condstore:
+        session.condstore = True
+    mailbox = await session.services.live.open(
+        session.signed_in.account, command.mailbox, claim_recent=not command.read_only
+    )
+    row = mailbox.row
+    view = SessionView(mailbox.version, recent_from=mailbox.recent_from)
+    session.selected = Selected(command.mailbox, mailbox, view, command.read_only, mailbox.listen(session.wake))
+    session.send(responses.flags(row.keywords))
+    session.send(responses.permanent_flags(row.keywords, settable=not command.read_only))
+    session.send(responses.exists(view.count))
+    session.send(responses.recent(view.recent))
+    unseen = view.first_unseen()
+    if unseen is not None:
+        session.send(responses.untagged_ok("first unseen", code=b"UNSEEN %d" % unseen))
+    session.send(responses.untagged_ok("UIDs valid", code=b"UIDVALIDITY %d" % row.uid_validity))
+    session.send(responses.untagged_ok("predicted next UID", code=b"UIDNEXT %d" % row.uid_next))
+    session.send(responses.untagged_ok("highest", code=b"HIGHESTMODSEQ %d" % row.highest_modseq))
+    if command.read_only:
+        return Done("EXAMINE completed", b"READ-ONLY")
+    return Done("SELECT completed", b"READ-WRITE")
+
+
+@handles(commands.Close)
+async def close(session: ImapProtocol, command: commands.Close) -> Done:
+    """Remove what is marked \\Deleted, silently, and leave; a read-only mailbox is just left."""
+    here = session.here
+    if not here.read_only:
+        await session.services.changer.expunge(here.mailbox, None, session.actor)
+    session.unselect()
+    return Done("CLOSE completed")
+
+
+@handles(commands.Unselect)
+async def unselect(session: ImapProtocol, command: commands.Unselect) -> Done:
+    """Leave; nothing is removed."""
+    session.unselect()
+    return Done("UNSELECT completed")
+
+
+@handles(commands.Expunge)
+async def expunge(session: ImapProtocol, command: commands.Expunge) -> Done:
+    """Remove what is marked \\Deleted: all of it, or what UID EXPUNGE names (RFC 4315 2.1)."""
+    here = session.here
+    session.refuse_read_only()
+    uids = None if command.uids is None else [uid for _, uid in here.view.resolve(command.uids, by_uid=True)]
+    if uids is None or uids:
+        await session.services.changer.expunge(here.mailbox, uids, session.actor)
+    return Done("EXPUNGE completed", expunges=Expunges.ALLOWED)

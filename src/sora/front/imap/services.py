@@ -1,0 +1,51 @@
+"""What an IMAP connection works with: built once by `service/build`, shared by all connections of a server."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from sora.auth.login import Authenticator
+from sora.core import limits
+from sora.mail.append import Appender
+from sora.mail.change import Changer
+from sora.mail.live import Live
+from sora.mail.mailboxes import MailboxUseCases
+from sora.mail.read import MessageReader
+from sora.mail.search import Searcher
+from sora.net.wheel import Wheel
+
+if TYPE_CHECKING:
+    from sora.front.imap.session import ImapProtocol
+
+IDLE_TIMEOUT: Final = 1_860.0
+"""Seconds of silence until a signed-in client is logged out; RFC 3501 5.4 asks for 30 minutes at least."""
+SIGN_IN_TIMEOUT: Final = 60.0
+
+
+@attrs.define
+class ImapServices:
+    """Use cases and settings of one IMAP server."""
+
+    authenticator: Authenticator
+    mailboxes: MailboxUseCases
+    live: Live
+    reader: MessageReader
+    changer: Changer
+    searcher: Searcher
+    appender: Appender
+    wheel: Wheel
+    permits_plaintext: Callable[[bool, str], bool]
+    """Whether a password may be sent, given TLS and the peer's address."""
+    wake_uploader: Callable[[], None] = lambda: None
+    append_max: int = limits.MESSAGE_MAX
+    idle_timeout: float = IDLE_TIMEOUT
+    sign_in_timeout: float = SIGN_IN_TIMEOUT
+    connections_max: int = 20_000
+    greeting: str = "ready"
+    identity: tuple[tuple[str, str | None], ...] = (("name", "sora"),)
+    sessions: "set[ImapProtocol]" = attrs.field(factory=set)
+
+    def left(self, session: "ImapProtocol") -> None:
+        """A connection has ended."""
+        self.sessions.discard(session)

@@ -1,0 +1,307 @@
+"""The IMAP connection: takes the framer's events one after the other, has each command carried out, answers.
+
+What a command may do to the state is in its family's file; here is what holds for all of them: which
+commands a state allows, how an error becomes NO or BAD, when changes by others are announced
+(RFC 3501 7: never EXPUNGE in answer to FETCH, STORE or SEARCH), and how a connection ends.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import attrs
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sora.auth.login import SignedIn
+from sora.core import limits
+from sora.core.errors import ReadOnly, SoraError
+from sora.front.imap.services import ImapServices
+from sora.imap import codes, commands, framer, responses, states
+from sora.imap.parse import parse
+from sora.imap.tokens import BadSyntax
+from sora.imap.view import Announcement, Expunges, SessionView
+from sora.mail.live import OpenMailbox
+from sora.net.conversation import Conversation
+from sora.observe import log as lines
+from sora.store.model import Actor
+
+
+@attrs.frozen
+class Wake:
+    """Something happened to the selected mailbox, or to the server: look at it."""
+
+
+Incoming = framer.Event | Wake
+
+
+@attrs.frozen
+class Done:
+    """How a command ended well: the tagged OK's text and response code."""
+
+    text: str
+    code: bytes = b""
+    expunges: Expunges = Expunges.ALLOWED
+    """Whether EXPUNGE may be announced before the tagged answer."""
+
+
+class Refusal(Exception):
+    """A command ends with NO (or BAD), for a reason that is no `SoraError`."""
+
+    def __init__(self, text: str, code: bytes = b"", *, bad: bool = False) -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+        self.bad = bad
+
+
+@attrs.define
+class Selected:
+    """The selected mailbox of a session."""
+
+    name: str
+    mailbox: OpenMailbox
+    view: SessionView
+    read_only: bool
+    hush: Callable[[], None]
+    """Stops the notification of changes."""
+
+
+C = TypeVar("C", contravariant=True)
+Run = Callable[["ImapProtocol", C], Awaitable[Done]]
+HANDLERS: Final[dict[type, Run[Any]]] = {}
+"""One entry a command class, made by `handles` in the files of the command families."""
+
+
+def handles(kind: type) -> Callable[[Run[C]], Run[C]]:
+    """Register the coroutine that carries out the commands of a class."""
+
+    def register(run: Run[C]) -> Run[C]:
+        HANDLERS[kind] = run
+        return run
+
+    return register
+
+
+class ImapProtocol(Conversation[Incoming]):
+    """One client's connection."""
+
+    log = Logger()
+
+    def __init__(self, services: ImapServices, *, secure: bool, peer: str) -> None:
+        super().__init__(services.wheel)
+        self.services = services
+        self.secure = secure
+        self.peer = peer
+        self.framer = framer.Framer(append_max=services.append_max)
+        self.user: SignedIn | None = None
+        self.selected: Selected | None = None
+        self.condstore = False
+        """Whether MODSEQ is to be announced (RFC 7162 3.1)."""
+        self.enabled: set[str] = set()
+        self.leaving = False
+        self.idling = False
+        self.name = secrets.token_hex(6)
+        self.client: tuple[tuple[str, str | None], ...] = ()
+        """What the client said of itself with ID."""
+        self.tag = b""
+        """The present command's tag."""
+        self._bad = 0
+        self._on_end: list[Callable[[ImapProtocol], None]] = []
+
+    # ------------------------------------------------------------ what command families use
+
+    @property
+    def plaintext(self) -> bool:
+        """Whether a password may be sent on this connection."""
+        return self.services.permits_plaintext(self.secure, self.peer)
+
+    @property
+    def state(self) -> states.State:
+        """The session's state (RFC 3501 3)."""
+        if self.user is None:
+            return states.State.NOT_AUTHENTICATED
+        return states.State.AUTHENTICATED if self.selected is None else states.State.SELECTED
+
+    @property
+    def signed_in(self) -> SignedIn:
+        """Who uses this connection; the state check has made sure that there is someone."""
+        if self.user is None:
+            raise RuntimeError("no one has signed in")
+        return self.user
+
+    @property
+    def here(self) -> Selected:
+        """The selected mailbox; the state check has made sure that there is one."""
+        if self.selected is None:
+            raise RuntimeError("no mailbox is selected")
+        return self.selected
+
+    def refuse_read_only(self) -> None:
+        """Raise `ReadOnly` if the selected mailbox was opened by EXAMINE."""
+        if self.here.read_only:
+            raise ReadOnly("the mailbox is open read-only")
+
+    @property
+    def actor(self) -> Actor:
+        """Who acts, for tombstones."""
+        return Actor(self.signed_in.account, self.signed_in.address, "imap", self.name)
+
+    @property
+    def capabilities(self) -> bytes:
+        """The capability list of the present state."""
+        return states.capabilities(self.state, plaintext_permitted=self.plaintext)
+
+    def wake(self) -> None:
+        """Have a waiting IDLE look at the mailbox; whoever does not wait looks after its next command."""
+        if self.idling and not self.lost:
+            self.push(Wake())
+
+    def unselect(self) -> None:
+        """Leave the selected mailbox."""
+        if self.selected is not None:
+            selected, self.selected = self.selected, None
+            selected.hush()
+            selected.mailbox.close()
+
+    def announce(self, expunges: Expunges) -> None:
+        """Tell the client what changed in the selected mailbox since it was last told."""
+        selected = self.selected
+        if selected is None:
+            return
+        if selected.mailbox.deleted:
+            self.goodbye("the selected mailbox was deleted")
+            return
+        self.tell(selected.view.update(selected.mailbox.version, expunges))
+
+    def tell(self, news: Announcement) -> None:
+        """Write an announcement: EXPUNGEs, then EXISTS and RECENT, then flags."""
+        if not news:
+            return
+        view = self.here.view
+        for number in news.expunged:
+            self.send(responses.expunge(number))
+        if news.exists is not None:
+            self.send(responses.exists(news.exists))
+        if news.recent is not None:
+            self.send(responses.recent(news.recent))
+        for number, uid in news.changed:
+            flags = view.flag_text(uid)
+            modseq = view.modseq(uid) if self.condstore else None
+            self.send(responses.fetch_flags(number, flags, uid=uid if self.condstore else None, modseq=modseq))
+
+    def goodbye(self, text: str) -> None:
+        """Say BYE; the connection closes when the present command has ended."""
+        self.send(responses.bye(text))
+        self.leaving = True
+
+    # ------------------------------------------------------------ the conversation
+
+    def feed(self, data: bytes) -> list[Incoming]:
+        return list(self.framer.feed(data))
+
+    def follow(self, events: list[framer.Event]) -> None:
+        """Take the events that a decision about the framer set free."""
+        for event in events:
+            self.push(event)
+
+    async def converse(self) -> None:
+        lines.protocol.set("imap")
+        lines.session.set(self.name)
+        self.send(responses.greeting(self.capabilities, self.services.greeting))
+        self.expire_in(limits.UNAUTHENTICATED_TIME_MAX)
+        while not self.leaving:
+            await self._take(await self.receive())
+
+    async def _take(self, event: Incoming) -> None:
+        match event:
+            case framer.Command():
+                await self._command(event)
+                self.follow(self.framer.resume())
+            case framer.LiteralOffered():
+                self.send(responses.continuation())
+                self.follow(self.framer.accept())
+            case framer.Refused():
+                code = b"TOOBIG" if event.reason is framer.Refusal.MESSAGE else b"LIMIT"
+                self.send(responses.no(event.tag, event.reason.value, code=code))
+                self._count_bad()
+            case framer.Malformed():
+                self.send(responses.bad(event.tag, event.reason))
+                self._count_bad()
+            case framer.Fatal():
+                self.goodbye(event.reason)
+            case framer.Line():
+                self.follow(self.framer.resume())
+            case Wake():
+                pass
+
+    async def _command(self, event: framer.Command) -> None:
+        tag = self.tag = event.tag
+        try:
+            done = await self._carry_out(event)
+        except BadSyntax as error:
+            self.send(responses.bad(tag, str(error)))
+            self._count_bad()
+        except Refusal as answer:
+            write = responses.bad if answer.bad else responses.no
+            self.announce(Expunges.FORBIDDEN)
+            self.send(write(tag, answer.text, code=answer.code))
+            if answer.bad or self.user is None:
+                self._count_bad()
+        except CancelledError:
+            raise
+        except SoraError as error:
+            self.announce(Expunges.FORBIDDEN)
+            self.send(codes.answer(tag, error))
+            if self.user is None:
+                self._count_bad()
+        except Exception:  # noqa: BLE001  the boundary: what arrives here is a bug, and the session goes on
+            self.log.failure("a command broke: {name}", name=event.name.decode("ascii", "replace"))
+            self.send(responses.no(tag, "an internal error; it has been logged", code=b"SERVERBUG"))
+        else:
+            self.announce(done.expunges)
+            self.send(responses.ok(tag, done.text, code=done.code))
+            self._bad = 0
+        if self.user is not None and not self.leaving:
+            self.expire_in(self.services.idle_timeout)
+
+    async def _carry_out(self, event: framer.Command) -> Done:
+        command = parse(event)
+        if isinstance(command, commands.UnknownCommand):
+            raise Refusal("unknown command", bad=True)
+        if not states.allowed(command, self.state):
+            raise Refusal(f"not allowed in the {self.state.value} state", bad=True)
+        handler = HANDLERS[type(command)]
+        return await handler(self, command)
+
+    def _count_bad(self) -> None:
+        self._bad += 1
+        if self._bad >= limits.BAD_COMMANDS_MAX:
+            self.goodbye("too many errors")
+
+    # ------------------------------------------------------------ endings
+
+    def expire(self) -> None:
+        if not self.lost:
+            self.send(responses.bye("idle for too long"))
+            self.close()
+
+    def broke(self, failure: Failure) -> None:
+        self.send(responses.bye("an internal error; it has been logged"))
+
+    def ended(self) -> None:
+        self.unselect()
+        self.services.left(self)
+        for tell in self._on_end:
+            tell(self)
+
+    def on_end(self, tell: "Callable[[ImapProtocol], None]") -> None:
+        """Have `tell` called when the connection is gone."""
+        self._on_end.append(tell)
+
+    def stop(self) -> None:
+        """Ask the client to come back later, and close (RFC 3501 7.1.5)."""
+        if not self.lost:
+            self.send(responses.bye("the server is stopping, please reconnect"))
+            self.close()

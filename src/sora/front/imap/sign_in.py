@@ -1,0 +1,78 @@
+"""Becoming someone: LOGIN, AUTHENTICATE, STARTTLS, and ENABLE (RFC 3501 6.2, RFC 4959, RFC 5161)."""
+
+from sora.core.errors import PrivacyRequired
+from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
+from sora.imap import commands, framer, responses
+from sora.observe import log as lines
+from sora.sasl.exchange import MECHANISMS, SaslError, decode, plain
+
+
+@handles(commands.Login)
+async def login(session: ImapProtocol, command: commands.Login) -> Done:
+    """Sign in by name and password."""
+    _refuse_cleartext(session)
+    return await _enter(session, command.user, command.password.encode(), "LOGIN")
+
+
+@handles(commands.Authenticate)
+async def authenticate(session: ImapProtocol, command: commands.Authenticate) -> Done:
+    """Sign in by a SASL mechanism."""
+    _refuse_cleartext(session)
+    if command.mechanism not in MECHANISMS:
+        raise Refusal("this mechanism is not supported", b"CANNOT")
+    message = command.initial if command.initial is not None else await _ask(session)
+    try:
+        given = plain(message)
+    except SaslError as error:
+        raise Refusal(str(error), bad=True) from None
+    if given.acts_for_another:
+        raise Refusal("acting for another user is not supported", b"AUTHORIZATIONFAILED")
+    return await _enter(session, given.authentication, given.password, command.mechanism)
+
+
+@handles(commands.StartTls)
+async def start_tls(session: ImapProtocol, command: commands.StartTls) -> Done:
+    """Refuse: TLS is spoken from the first octet on a port of its own (RFC 8314)."""
+    raise Refusal("STARTTLS is not offered here", bad=True)
+
+
+@handles(commands.Enable)
+async def enable(session: ImapProtocol, command: commands.Enable) -> Done:
+    """Switch extensions on for this connection; what is unknown is passed over."""
+    news = [name for name in command.names if name == "CONDSTORE" and name not in session.enabled]
+    session.enabled.update(news)
+    session.condstore = session.condstore or "CONDSTORE" in news
+    session.send(responses.enabled(news))
+    return Done("ENABLE completed")
+
+
+def _refuse_cleartext(session: ImapProtocol) -> None:
+    if not session.plaintext:
+        raise PrivacyRequired("sign in over TLS")
+
+
+async def _ask(session: ImapProtocol) -> bytes:
+    """Ask for the client's response and decode it; `*` cancels (RFC 3501 6.2.2)."""
+    session.send(responses.challenge(b""))
+    session.follow(session.framer.expect_line())
+    event = await session.receive()
+    while not isinstance(event, framer.Line | framer.Refused | framer.Fatal):
+        event = await session.receive()
+    if not isinstance(event, framer.Line):
+        raise Refusal("the response is too long", bad=True)
+    try:
+        return decode(event.data)
+    except SaslError as error:
+        raise Refusal(str(error), bad=True) from None
+
+
+async def _enter(session: ImapProtocol, name: str, password: bytes, mechanism: str) -> Done:
+    session.expire_in(session.services.sign_in_timeout)
+    user = await session.services.authenticator.sign_in(
+        name, password, mechanism=mechanism, protocol="imap", peer=session.peer
+    )
+    session.user = user
+    session.framer.authenticated = True
+    lines.account.set(user.address)
+    session.log.info("signed in with {mechanism}", mechanism=mechanism)
+    return Done("signed in", b"CAPABILITY " + session.capabilities)

@@ -1,0 +1,51 @@
+"""Flags: STORE and UID STORE (RFC 3501 6.4.6, RFC 7162 3.1.3)."""
+
+from sora.front.imap.session import Done, ImapProtocol, handles
+from sora.imap import commands, responses
+from sora.imap.view import Expunges
+from sora.store.model import FlagChange, FlagsStored
+
+
+@handles(commands.Store)
+async def store(session: ImapProtocol, command: commands.Store) -> Done:
+    """Change flags in one statement; the answers are what the database says the flags are now."""
+    here = session.here
+    session.refuse_read_only()
+    if command.unchanged_since is not None:
+        session.condstore = True
+    expunges = Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN
+    targets = here.view.resolve(command.numbers, by_uid=command.by_uid)
+    if not targets:
+        return Done("STORE completed", expunges=expunges)
+    uids = tuple(uid for _, uid in targets)
+    change = FlagChange(uids, command.change, command.flags, command.keywords, command.unchanged_since)
+    stored = (await session.services.changer.store(here.mailbox, [change]))[0]
+    answered = here.view.stored(
+        uids=stored.columns.uids, modseqs=stored.columns.modseqs, version=here.mailbox.version, silent=command.silent
+    )
+    with_uid = command.by_uid or session.condstore
+    lines = []
+    for number, uid in answered:
+        modseq = here.view.modseq(uid) if session.condstore else None
+        words = here.view.flag_text(uid)
+        lines.append(responses.fetch_flags(number, words, uid=uid if with_uid else None, modseq=modseq))
+    session.send(b"".join(lines))
+    if command.silent and session.condstore:
+        _send_modseqs(session, stored, {uid for _, uid in answered})
+    if stored.refused:
+        refused = set(stored.refused)
+        numbers = [uid if command.by_uid else number for number, uid in targets if uid in refused]
+        return Done("some were changed meanwhile", responses.modified(numbers), expunges)
+    return Done("STORE completed", expunges=expunges)
+
+
+def _send_modseqs(session: ImapProtocol, stored: FlagsStored, answered: set[int]) -> None:
+    """Tell a client that follows modseqs what they are after its silent STORE (RFC 7162 3.1.3)."""
+    view, now = session.here.view, stored.columns
+    pairs = [pair for pair in zip(now.uids, now.modseqs, strict=True) if pair[0] not in answered]
+    session.send(
+        b"".join(
+            responses.fetch(view.number(uid), [responses.piece_uid(uid), responses.piece_modseq(modseq)])
+            for uid, modseq in pairs
+        )
+    )

@@ -1,0 +1,113 @@
+"""The running server: everything built once, started from the storage up and stopped from the listeners down."""
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.application.service import IService, MultiService
+from twisted.internet import reactor as default_reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from sora.aio import deferred
+from sora.core.config.load import load
+from sora.core.config.model import Configuration
+from sora.core.errors import ConfigurationInvalid, SoraError
+from sora.observe import log as lines
+from sora.service.first_run import greet
+from sora.service.servers import Servers
+from sora.service.storage import Storage, open_storage
+
+
+class Sora(MultiService):
+    """The whole server as one Twisted service.
+
+    Starting is asynchronous: `ready` fires when every listener is bound, and fails with the reason otherwise;
+    the process then ends with status 1.
+    """
+
+    log = Logger()
+
+    def __init__(self, configuration: Configuration, *, only: str | None = None, reactor: Any = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.configuration = configuration
+        self.only = only
+        self.ready: Deferred[None] = Deferred()
+        self.failed = False
+        self.storage: Storage | None = None
+        self.servers: Servers | None = None
+        self._reactor = reactor if reactor is not None else default_reactor
+        self._starting: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._starting = Deferred.fromCoroutine(self._start())
+
+    @deferred
+    async def stopService(self) -> None:
+        """Stop taking connections, let what is in flight end, stop the jobs, close the storage."""
+        if self._starting is not None:
+            self._starting.cancel()
+        if self.running:
+            await MultiService.stopService(self)  # type: ignore[no-untyped-call]
+        if self.servers is not None:
+            await self.servers.stop()
+        if self.storage is not None:
+            await self.storage.close()
+            self.storage = None
+        self.log.info("stopped")
+
+    async def _start(self) -> None:
+        try:
+            await self._open()
+        except CancelledError:
+            return
+        except SoraError as error:
+            complaints = error.complaints if isinstance(error, ConfigurationInvalid) else [str(error)]
+            for complaint in complaints:
+                self.log.error("cannot start: {complaint}", complaint=complaint)
+            self._give_up()
+        except Exception:  # noqa: BLE001  the boundary: nothing above it would show the reason
+            self.log.failure("cannot start")
+            self._give_up()
+        else:
+            self.ready.callback(None)
+
+    async def _open(self) -> None:
+        configuration = self.configuration
+        self.storage = await open_storage(configuration, self._reactor, serving=True)
+        self.servers = Servers(configuration, self.storage, self._reactor, only=self.only)
+        await self.servers.start()
+        await greet(configuration, self.storage, self.servers)
+
+    def _give_up(self) -> None:
+        self.failed = True
+        self._reactor.callWhenRunning(self._stop_reactor)
+
+    def _stop_reactor(self) -> None:
+        self._reactor.addSystemEventTrigger("after", "shutdown", _exit_with_failure)
+        self._reactor.stop()
+
+
+def _exit_with_failure() -> None:
+    """End with a status that tells a supervisor that starting failed; twistd itself would say 0."""
+    import os
+    import sys
+
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def service_for(config: Path | None, state: Path | None, *, only: str | None = None) -> IService:
+    """Load the configuration and build the service of it. Raises `ConfigurationInvalid`."""
+    configuration = load(config)
+    if state is not None:
+        configuration = attrs.evolve(configuration, embedded=attrs.evolve(configuration.embedded, state=state))
+    complaints = configuration.unsupported()
+    if not configuration.started(only):
+        complaints.append(f"no server{f' of type {only}' if only else ''} is to be started")
+    if complaints:
+        raise ConfigurationInvalid(complaints)
+    lines.configure(level=configuration.logging.level, json_lines=configuration.logging.format == "json")
+    service: IService = Sora(configuration, only=only)
+    return service

@@ -1,0 +1,214 @@
+"""Builds the use cases and the servers of a configuration on open storage: the one place that joins them."""
+
+import os
+import socket
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from sora import __version__, aio
+from sora.auth.build import authenticator
+from sora.auth.privacy import permits_plaintext
+from sora.core.config.model import Configuration
+from sora.core.config.servers import Server
+from sora.core.errors import ConfigurationInvalid
+from sora.front.imap.factory import ImapFactory
+from sora.front.imap.services import ImapServices
+from sora.front.lmtp import PRIVATE_NETWORKS, LmtpFactory, LmtpServices
+from sora.jobs.collect import Collector
+from sora.jobs.upload import Uploader
+from sora.mail.append import Appender, DedupScope
+from sora.mail.change import Changer
+from sora.mail.deliver import Deliverer
+from sora.mail.live import Live
+from sora.mail.mailboxes import MailboxUseCases
+from sora.mail.read import MessageReader
+from sora.mail.search import Searcher
+from sora.net.listeners import Listener, TcpAddress, parse_address
+from sora.net.tls import Certificates, self_signed
+from sora.net.wheel import Wheel
+from sora.service.storage import Storage
+
+
+class Servers:
+    """All listeners and jobs of one process."""
+
+    log = Logger()
+
+    def __init__(self, configuration: Configuration, storage: Storage, reactor: Any, *, only: str | None) -> None:
+        """Build everything; nothing listens before `start`. Raises `ConfigurationInvalid`."""
+        self.configuration = configuration
+        self.storage = storage
+        self._reactor = reactor
+        self.hostname = configuration.process.hostname or socket.getfqdn()
+        self.wheel = Wheel(reactor)
+        self._threads = ThreadPool(1, max(1, (os.cpu_count() or 1) - 1), name="describe")
+        store = storage.store
+        self.appender = Appender(
+            store.messages,
+            store.mailboxes,
+            objects=storage.objects,
+            background=partial(aio.in_thread, reactor, self._threads),
+            reader=storage.bodies,
+            scope=DedupScope(configuration.storage.dedup_scope),
+            staging_max=configuration.storage.staging_max,
+            message_max=configuration.limits.message_max,
+        )
+        self.live = Live(store.mailboxes, store.feed)
+        self.authenticator = authenticator(configuration.auth, store.accounts, reactor)
+        self.uploader = _uploader(configuration, storage, reactor)
+        self.collector = _collector(configuration, storage, reactor)
+        self.listeners: dict[str, Listener] = {}
+        for server in configuration.started(only):
+            build = {"imap": self._imap, "lmtp": self._lmtp}[server.type]
+            self.listeners[server.name] = build(server)
+
+    def plain_address(self, type: str) -> TcpAddress | None:
+        """Return where the first started server of a type listens without TLS, if it is on TCP."""
+        for server in self.configuration.started(type):
+            listener = self.listeners.get(server.name)
+            if listener is not None and not server.tls and isinstance(listener.bound, TcpAddress):
+                return listener.bound
+        return None
+
+    async def start(self) -> None:
+        """Start the jobs and listen. Raises `ConfigurationInvalid` if an address cannot be had."""
+        self._threads.start()
+        self.authenticator.start()
+        complaints = []
+        for listener in self.listeners.values():
+            try:
+                listener.startService()
+            except ConfigurationInvalid as error:
+                complaints += error.complaints
+        if complaints:
+            raise ConfigurationInvalid(complaints)
+        for job in (self.uploader, self.collector):
+            if job is not None:
+                job.startService()
+
+    async def stop(self) -> None:
+        """Stop listening, let conversations end within the limit, stop the jobs and threads."""
+        limit = self.configuration.process.shutdown_timeout
+        stopping = [listener.stopService() for listener in self.listeners.values() if listener.running]
+        for wait in stopping:
+            try:
+                await aio.timeout(wait, limit, self._reactor, TimeoutError)
+            except TimeoutError:
+                self.log.warn("some conversations did not end in time")
+        for job in (self.uploader, self.collector):
+            if job is not None and job.running:
+                await job.stopService()
+        self.wheel.stop()
+        await self.live.stop()
+        await self.authenticator.stop()
+        if self._threads.started:
+            self._threads.stop()
+
+    # ------------------------------------------------------------ one server each
+
+    def _imap(self, server: Server) -> Listener:
+        configuration, store = self.configuration, self.storage.store
+        name = server.hostname or self.hostname
+        services = ImapServices(
+            authenticator=self.authenticator,
+            mailboxes=MailboxUseCases(store.mailboxes),
+            live=self.live,
+            reader=MessageReader(store.messages, self.storage.bodies),
+            changer=Changer(store.messages),
+            searcher=Searcher(store.messages, self.storage.bodies),
+            appender=self.appender,
+            wheel=self.wheel,
+            permits_plaintext=partial(
+                permits_plaintext,
+                insecure_auth=configuration.insecure_auth(server),
+                trusted_networks=configuration.auth.trusted_networks,
+            ),
+            wake_uploader=self.uploader.wake if self.uploader is not None else lambda: None,
+            append_max=configuration.append_limit(server),
+            idle_timeout=server.idle_timeout + 60.0,
+            connections_max=configuration.max_connections(server),
+            greeting=f"{name} ready",
+            identity=(("name", "sora"), ("version", __version__)),
+        )
+        factory = ImapFactory(services, secure=server.tls)
+        return self._listener(server, factory, factory.drain)
+
+    def _lmtp(self, server: Server) -> Listener:
+        configuration, store = self.configuration, self.storage.store
+        name = server.hostname or self.hostname
+        deliverer = Deliverer(
+            store.accounts,
+            store.mailboxes,
+            store.messages,
+            appender=self.appender,
+            hostname=name,
+            suppress_window=server.duplicate_window,
+        )
+        services = LmtpServices(
+            deliveries=deliverer,
+            hostname=name,
+            wheel=self.wheel,
+            trusted_networks=server.trusted_networks or configuration.server.trusted_networks or PRIVATE_NETWORKS,
+            connections_max=configuration.max_connections(server),
+            message_max=configuration.max_message_size(server),
+        )
+        factory = LmtpFactory(services)
+        return self._listener(server, factory, factory.drain)
+
+    def _listener(self, server: Server, factory: Any, drain: Any) -> Listener:
+        return Listener(
+            factory,
+            parse_address(server.addr),
+            reactor=self._reactor,
+            tls=self._certificates(server) if server.tls else None,
+            backlog=server.listen_backlog,
+            drain=drain,
+        )
+
+    def _certificates(self, server: Server) -> Certificates:
+        shared = self.configuration.tls
+        cert_file, key_file = server.tls_cert_file, server.tls_key_file
+        if cert_file is None and shared.enabled:
+            cert_file, key_file = shared.cert_file, shared.key_file
+        if cert_file is None or key_file is None:
+            cert_file, key_file = self._own_certificate()
+        return Certificates(cert_file, key_file)
+
+    def _own_certificate(self) -> tuple[Path, Path]:
+        return self_signed(self.configuration.embedded.state / "tls", self.hostname)
+
+
+def _uploader(configuration: Configuration, storage: Storage, reactor: Any) -> Uploader | None:
+    section = configuration.uploader
+    if not section.enabled:
+        return None
+    return Uploader(
+        storage.store.bodies,
+        storage.objects,
+        clock=reactor,
+        concurrency=section.concurrency,
+        interval=section.wake_interval,
+        lease=section.lease,
+        retry_base=section.retry_interval,
+        retry_max=section.retry_max,
+        stop_limit=configuration.process.shutdown_timeout,
+    )
+
+
+def _collector(configuration: Configuration, storage: Storage, reactor: Any) -> Collector | None:
+    section = configuration.cleanup
+    if not section.enabled:
+        return None
+    return Collector(
+        storage.store.bodies,
+        storage.objects,
+        clock=reactor,
+        grace=section.grace_period,
+        generation=section.generation,
+        interval=section.wake_interval,
+        limit=section.batch_size,
+    )
