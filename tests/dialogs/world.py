@@ -1,18 +1,16 @@
 """Servers for the dialogs: the scene set up in a store, and a client's way to the front end over it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import bcrypt
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, execute, succeed
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
-from sora.auth.login import Authenticator, SignedIn
+from sora.auth.login import Authenticator
+from sora.auth.pool import Hashing, HashingPool
 from sora.core import flags, limits
-from sora.core.address import parse as parse_address
-from sora.core.errors import AddressInvalid, AuthenticationFailed
 from sora.core.ids import AccountId, MailboxId
 from sora.front.imap.factory import ImapFactory
 from sora.front.imap.services import ImapServices
@@ -34,6 +32,7 @@ from tests.dialogs.script import Account, Dialog
 HOSTNAME = "mx.example.org"
 EPOCH = 1_800_000_000
 SECOND = 1.0
+COST = 4
 
 
 @attrs.define
@@ -55,22 +54,18 @@ class Settings:
         return cls(**{name: words[text] if text in words else int(text) for name, text in dialog.settings.items()})
 
 
-class PlainAuthenticator:
-    """Signs in without threads: for dialogs in memory, where nothing may take time."""
+class AtOnce:
+    """Hashes without threads: for dialogs in memory, where nothing may take time."""
 
-    def __init__(self, store: Store, accounts: Sequence[Account]) -> None:
-        self._store = store
-        self._passwords = {account.address: account.password for account in accounts}
+    def start(self) -> None:
+        """Nothing to start."""
 
-    async def sign_in(self, login: str, password: bytes, *, mechanism: str, protocol: str, peer: str) -> SignedIn:
-        """Compare passwords. Raises `AuthenticationFailed`."""
-        try:
-            found = await self._store.accounts.login(str(parse_address(login)))
-        except AddressInvalid:
-            found = None
-        if found is None or self._passwords[found.address].encode() != password:
-            raise AuthenticationFailed("the name or the password is wrong")
-        return SignedIn(found.account, found.address)
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def run(self, function: Any, *args: Any, **kwargs: Any) -> "Deferred[Any]":
+        """Run a function now."""
+        return execute(function, *args, **kwargs)
 
 
 class Scene:
@@ -92,10 +87,11 @@ class Scene:
         )
         self.ids: dict[str, AccountId] = {}
         self.wheel = Wheel(clock)
+        self.authenticator: Authenticator | None = None
 
-    def authenticator(self) -> Any:
-        """Return what signs in."""
-        raise AssertionError("each world has its own")
+    def hashing(self) -> Hashing:
+        """Return what hashes passwords."""
+        return AtOnce()
 
     async def set_up(self) -> None:
         """Make the accounts, their mailboxes and messages."""
@@ -103,7 +99,7 @@ class Scene:
             made = [NewMailbox("INBOX", subscribed=True)]
             made += [NewMailbox(name, use, subscribed) for name, use, subscribed in account.mailboxes]
             made += [NewMailbox(f"many/f{n}") for n in range(1, self.settings.folders + 1)]
-            hashed = bcrypt.hashpw(account.password.encode(), bcrypt.gensalt(4)).decode()
+            hashed = bcrypt.hashpw(account.password.encode(), bcrypt.gensalt(COST)).decode()
             self.ids[account.address] = await self.store.accounts.create(
                 account.address, hashed, made, aliases=account.aliases
             )
@@ -149,8 +145,10 @@ class Scene:
     def imap(self) -> ImapFactory:
         """Return an IMAP server over the scene."""
         store, settings = self.store, self.settings
+        self.authenticator = Authenticator(store.accounts, self.clock, hashing=self.hashing(), bcrypt_cost=COST)
+        self.authenticator.start()
         services = ImapServices(
-            authenticator=self.authenticator(),
+            authenticator=self.authenticator,
             mailboxes=MailboxUseCases(store.mailboxes),
             live=Live(store.mailboxes, store.feed),
             reader=MessageReader(store.messages, self.reader),
@@ -185,10 +183,6 @@ class MemoryWorld(Scene):
                 mailbox: MailboxId = (await self.store.mailboxes.find(self.ids[account.address], name)).id
                 self.store.state.mailboxes[mailbox].uid_next = number
 
-    def authenticator(self) -> PlainAuthenticator:
-        """Return one that takes no time."""
-        return PlainAuthenticator(self.store, self.dialog.accounts)
-
     async def connect(self) -> MemoryClient:
         """Connect a client."""
         return MemoryClient(self.factory, self.clock)
@@ -204,15 +198,11 @@ class TcpWorld(Scene):
     def __init__(self, store: Store, dialog: Dialog, reactor: Any) -> None:
         super().__init__(store, MemoryObjects(reactor), dialog, reactor)
         self._reactor = reactor
-        self._started: list[Authenticator] = []
         self.port: Any = None
 
-    def authenticator(self) -> Authenticator:
-        """Return the real one, with threads."""
-        made = Authenticator(self.store.accounts, reactor=self._reactor, bcrypt_cost=4, threads=1)
-        made.start()
-        self._started.append(made)
-        return made
+    def hashing(self) -> Hashing:
+        """Return the real one, with a thread."""
+        return HashingPool(self._reactor, threads=1)
 
     def listen(self, factory: Factory) -> None:
         """Start to listen."""
@@ -230,5 +220,5 @@ class TcpWorld(Scene):
         """Stop listening and stop the threads."""
         await self.port.stopListening()
         self.wheel.stop()
-        for made in self._started:
-            made.stop()
+        if self.authenticator is not None:
+            await self.authenticator.stop()
