@@ -55,5 +55,7 @@ def _show(servers: Servers, file: Path, state: Path) -> None:
         f"ls '{state}'",
         "",
     )
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
+    # twistd sends sys.stdout to the log; these lines are for whoever started it.
+    if sys.__stdout__ is not None:
+        sys.__stdout__.write("\n".join(lines) + "\n")
+        sys.__stdout__.flush()

@@ -179,7 +179,9 @@ class Servers:
         return Certificates(cert_file, key_file)
 
     def _own_certificate(self) -> tuple[Path, Path]:
-        return self_signed(self.configuration.embedded.state / "tls", self.hostname)
+        directory = self.configuration.embedded.state / "tls"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self_signed(directory, self.hostname)
 
 
 def _uploader(configuration: Configuration, storage: Storage, reactor: Any) -> Uploader | None:
