@@ -1,0 +1,110 @@
+"""The only place that reads address lists (RFC 5322 3.4 and 4.4), as ENVELOPE shows them (RFC 3501 7.4.2)."""
+
+import re
+from typing import Final
+
+from sora.core.limits import ADDRESSES_MAX, ENVELOPE_FIELD_MAX
+
+Address = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
+"""Name, route, mailbox, host. A group is (None, None, name, None) … (None, None, None, None)."""
+
+_TOKEN: Final = re.compile(
+    rb'(?P<space>\s++)|"(?P<quoted>(?:[^"\\]++|\\.)*+)(?:"|\\?\Z)|(?P<comment>\()'
+    rb'|(?P<special>[,;:<>@.])|(?P<atom>\[[^\]]*+\]?|[^\s"(),;:<>@.\[]++)|(?P<other>.)',
+    re.S,
+)
+_COMMENT: Final = re.compile(rb"[()]|\\.?", re.S)
+_ESCAPED: Final = re.compile(rb"\\(.)", re.S)
+_END: Final = (None, None, None, None)
+
+_Word = tuple[bytes, bytes, bool]
+"""Special character or nothing, text, whether white space came before."""
+
+
+def addresses(value: bytes) -> list[Address]:
+    """Return the addresses of a field's unfolded value, up to the limits; never raises."""
+    value = value[:ENVELOPE_FIELD_MAX]
+    found: list[Address] = []
+    words: list[_Word] = []
+    comment: bytes | None = None
+    angle = group = spaced = False
+    at = 0
+    while at < len(value) and len(found) < ADDRESSES_MAX:
+        match = _TOKEN.match(value, at)
+        if match is None:
+            break
+        kind, at = match.lastgroup, match.end()
+        if kind == "space":
+            spaced = True
+            continue
+        if kind == "comment":
+            start, at = at, _comment_end(value, at)
+            comment = _unescape(value[start : at - 1 if value[at - 1 : at] == b")" else at])
+            spaced = True
+            continue
+        text = match[0]
+        if kind == "special" and ((text == b"," and not angle) or text == b";"):
+            _finish(found, words, comment)
+            if text == b";" and group:
+                found.append(_END)
+                group = False
+            words, comment, angle, spaced = [], None, False, False
+            continue
+        if kind == "special" and text == b":" and not angle and not group:
+            found.append((None, None, _phrase(words) or b"", None))
+            words, comment, group, spaced = [], None, True, False
+            continue
+        if kind == "special":
+            angle = text == b"<" or (angle and text != b">")
+            words.append((text, text, spaced))
+        else:
+            words.append((b"", _unescape(match["quoted"]) if kind == "quoted" else text, spaced))
+        spaced = False
+    _finish(found, words, comment)
+    if group:
+        found.append(_END)
+    return found
+
+
+def _comment_end(value: bytes, at: int) -> int:
+    depth = 1
+    for match in _COMMENT.finditer(value, at):
+        if match[0] == b"(":
+            depth += 1
+        elif match[0] == b")":
+            depth -= 1
+            if not depth:
+                return match.end()
+    return len(value)
+
+
+def _unescape(text: bytes) -> bytes:
+    return _ESCAPED.sub(rb"\1", text) if b"\\" in text else text
+
+
+def _phrase(words: list[_Word]) -> bytes | None:
+    return b"".join(b" " + text if spaced else text for _, text, spaced in words).strip() or None
+
+
+def _finish(found: list[Address], words: list[_Word], comment: bytes | None) -> None:
+    if not words:
+        return
+    specials = [special for special, _, _ in words]
+    route = None
+    if b"<" in specials:
+        begin = specials.index(b"<")
+        name = _phrase(words[:begin])
+        stop = specials.index(b">", begin) if b">" in specials[begin:] else len(words)
+        words, specials = words[begin + 1 : stop], specials[begin + 1 : stop]
+        if specials[:1] == [b"@"] and b":" in specials:
+            colon = specials.index(b":")
+            route = b"".join(text for _, text, _ in words[:colon])
+            words, specials = words[colon + 1 :], specials[colon + 1 :]
+    else:
+        name = comment.strip() or None if comment else None
+    if b"@" not in specials:
+        found.append((name, route, _phrase(words) or b"", b""))
+        return
+    middle = len(specials) - 1 - specials[::-1].index(b"@")
+    local = b"".join(text for _, text, _ in words[:middle])
+    found.append((name, route, local, b"".join(text for _, text, _ in words[middle + 1 :])))
