@@ -180,8 +180,12 @@ class Server:
 
     def settings(self, name: str, **changed: Any) -> DatabaseSettings:
         """Return how the program reaches a database of this server."""
-        chosen: dict[str, Any] = {"pool_min": 1, "pool_max": 4, "connect_timeout": 10.0, **changed}
-        return DatabaseSettings(socket_dir=str(self.directory), port=PORT, name=name, sslmode="disable", **chosen)
+        chosen: dict[str, Any] = {
+            **{"socket_dir": str(self.directory), "port": PORT, "name": name, "sslmode": "disable"},
+            **{"pool_min": 1, "pool_max": 4, "connect_timeout": 10.0},
+            **changed,
+        }
+        return DatabaseSettings(**chosen)
 
 
 _server: Server | None = None

@@ -103,6 +103,12 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         """Whether the connection is open, as far as is known."""
         return self._connection is not None and not self._connection.closed and self._watched >= 0
 
+    def probe(self) -> bool:
+        """Look whether the server has hung up on an idle connection; returns whether it is open."""
+        if self.alive and not self._busy:
+            self._step()
+        return self.alive
+
     @property
     def busy(self) -> bool:
         """Whether a statement is in flight, even if nobody waits for it any more."""

@@ -25,6 +25,8 @@ from sora.postgres.statement import Parameters, Statement
 T = TypeVar("T")
 _BACKOFF_FIRST: Final = 0.1
 _BACKOFF_MAX: Final = 2.0
+_TRUSTED_FOR: Final = 1.0
+"""Seconds after its last use until an idle connection is looked at before it is given out."""
 _STOP_MAX: Final = 5.0
 """Seconds that `stop` waits for statements in flight."""
 
@@ -130,11 +132,9 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
         """
         if not self._running:
             return fail(DatabaseUnavailable("the database connections are closed"))
-        while self._idle:
-            connection, _ = self._idle.pop()
-            if connection.alive:
-                return self._start(job, connection)
-            self._forget(connection)
+        connection = self._take()
+        if connection is not None:
+            return self._start(job, connection)
         return self._queue(job)
 
     def query(self, statement: Statement | str, params: Parameters | None = None) -> "Deferred[Rows]":
@@ -154,6 +154,23 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
         """Run a function or coroutine function with a cursor, in a transaction."""
         return self.run(lambda connection: connection.runInteraction(interaction, *args, **kwargs))
 
+    def _take(self) -> Connection | None:
+        """Return an idle connection, the one used last; one idle for a while is looked at first."""
+        while self._idle:
+            connection, since = self._idle.pop()
+            connection.on_lost = None
+            if connection.alive and (self.reactor.seconds() - since < _TRUSTED_FOR or connection.probe()):
+                return connection
+            self._drop(connection)
+        return None
+
+    def _drop(self, connection: Connection) -> None:
+        """Let go of a connection that died, and of those that died with it."""
+        self.counters.lost += 1
+        self._forget(connection)
+        for other, _ in list(self._idle):
+            other.probe()
+
     def _start(self, job: Job, connection: Connection) -> "Deferred[Any]":
         running: Deferred[Any] = maybeDeferred(job, connection)
         return running.addBoth(self._ended, connection)
@@ -162,8 +179,7 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
         if connection.alive and not connection.busy and connection.clean:
             self._give(connection)
         elif not connection.alive:
-            self.counters.lost += 1
-            self._forget(connection)
+            self._drop(connection)
             self._serve()
         else:
             Deferred.fromCoroutine(self._mend(connection)).addErrback(self._unmended, connection)
@@ -216,11 +232,10 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
 
     def _serve(self) -> None:
         """Give idle connections to those who wait, and open more if that is not enough."""
-        while self._waiting and self._idle:
-            connection, _ = self._idle.pop()
-            if not connection.alive:
-                self._forget(connection)
-                continue
+        while self._waiting:
+            connection = self._take()
+            if connection is None:
+                break
             waiting = self._waiting.popleft()
             waiting.running = self._start(waiting.job, connection)
             waiting.running.addCallbacks(self._answer, self._answer, (waiting,), {}, (waiting,))
@@ -240,6 +255,7 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
             if self._stopped is not None and not self.in_use and not self._stopped.called:
                 self._stopped.callback(None)
             return
+        connection.on_lost = self._lost
         self._idle.append((connection, self.reactor.seconds()))
         if self._waiting:
             self._serve()
@@ -270,7 +286,6 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
         self.counters.connected += 1
         self._backoff = 0.0
         self.connections.add(connection)
-        connection.on_lost = self._lost
         self._give(connection)
 
     def _lost(self, connection: Connection) -> None:
