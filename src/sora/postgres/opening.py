@@ -78,7 +78,7 @@ class Opener:
         except BaseException:
             connection.close()
             raise
-        if not rows[0][0]:
+        if self.settings.writable and not rows[0][0]:
             connection.close()
             raise DatabaseUnavailable("the server is read-only")
         return connection

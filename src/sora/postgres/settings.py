@@ -16,6 +16,8 @@ class DatabaseSettings:
     """The database."""
     socket_dir: str | None = None
     """A directory with a unix socket, used instead of `hosts`."""
+    writable: bool = True
+    """Whether only a server that takes writes will do; False for the read endpoint."""
     sslmode: str = "prefer"
     """As libpq's: disable, allow, prefer, require, verify-ca, verify-full."""
     sslrootcert: str | None = None

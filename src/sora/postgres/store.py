@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from twisted.logger import Logger
+
+from sora.core.errors import DatabaseUnavailable
 from sora.postgres.accounts import PostgresAccounts
 from sora.postgres.audit import PostgresAudit
 from sora.postgres.bodies import PostgresBodies
@@ -9,6 +12,7 @@ from sora.postgres.feed import PostgresFeed
 from sora.postgres.mailboxes import PostgresMailboxes
 from sora.postgres.messages import PostgresMessages
 from sora.postgres.pool import Pool
+from sora.postgres.replica import ReplicatedMessages
 from sora.postgres.settings import DatabaseSettings
 from sora.postgres.work import Database
 
@@ -16,13 +20,19 @@ from sora.postgres.work import Database
 class PostgresStore:
     """Everything of one migrated database; `start` opens the pool and the feed, `stop` closes both."""
 
-    def __init__(self, pool: Pool, feed: PostgresFeed) -> None:
+    log = Logger()
+
+    def __init__(self, pool: Pool, feed: PostgresFeed, *, standby: Pool | None = None) -> None:
+        """Join them; `standby` serves what may be read from a server that lags behind."""
         self.pool = pool
+        self.standby = standby
         self.feed = feed
         self.database = Database(pool)
         self.accounts = PostgresAccounts(self.database)
         self.mailboxes = PostgresMailboxes(self.database)
         self.messages = PostgresMessages(self.database)
+        if standby is not None:
+            self.messages = ReplicatedMessages(self.database, Database(standby))
         self.bodies = PostgresBodies(self.database)
         self.audit = PostgresAudit(self.database)
 
@@ -30,13 +40,24 @@ class PostgresStore:
         """Connect. Raises `DatabaseUnavailable` if no writable server answers."""
         await self.pool.start()
         await self.feed.start()
+        if self.standby is not None:
+            try:
+                await self.standby.start()
+            except DatabaseUnavailable as error:
+                self.log.warn("the read endpoint cannot be reached, the primary serves: {error}", error=error)
 
     async def stop(self) -> None:
         """Let statements in flight finish, then close every connection."""
         await self.feed.stop()
+        if self.standby is not None:
+            await self.standby.stop()
         await self.pool.stop()
 
 
-def open_store(settings: DatabaseSettings, reactor: Any) -> PostgresStore:
-    """Build a store for a database that `migrate.migrate` has prepared; nothing connects before `start`."""
-    return PostgresStore(Pool(settings, reactor), PostgresFeed(settings, reactor))
+def open_store(settings: DatabaseSettings, reactor: Any, *, reading: DatabaseSettings | None = None) -> PostgresStore:
+    """Build a store for a database that `migrate.migrate` has prepared; nothing connects before `start`.
+
+    `reading` is the read endpoint: a standby of the same database.
+    """
+    standby = Pool(reading, reactor) if reading is not None else None
+    return PostgresStore(Pool(settings, reactor), PostgresFeed(settings, reactor), standby=standby)

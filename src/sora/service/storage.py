@@ -66,7 +66,12 @@ async def _open(
     settings = await _database(configuration, reactor, closers, serving=serving)
     for number in await migrate(settings, reactor):
         log.info("the database schema is now at version {number}", number=number)
-    store = open_store(settings, reactor)
+    reading = configuration.database.reading if configuration.database is not None else None
+    store = open_store(
+        settings,
+        reactor,
+        reading=attrs.evolve(database_settings(reading), writable=False) if reading is not None else None,
+    )
     await store.start()
     closers.append(store.stop)
     unsafe = configuration.database is not None and configuration.database.allow_unsafe
