@@ -118,24 +118,24 @@ def words(value: bytes) -> str:
     if b"=?" not in value:
         return text(value)
     out: list[str] = []
-    held = b""
+    held: list[bytes] = []
     charset: bytes | None = None
     at = 0
     for match in _WORD.finditer(value):
         between = value[at : match.start()]
         adjacent = charset is not None and not between.strip()
         if charset is not None and not (adjacent and charset == match[1].lower()):
-            out.append(text(held, charset))
-            held = b""
+            out.append(text(b"".join(held), charset))
+            held = []
         if not adjacent:
             out.append(text(between))
         charset = match[1].lower()
         if match[2] in b"bB":
-            held += base64(match[3])
+            held.append(base64(match[3]))
         else:
-            held += binascii.a2b_qp(match[3], header=True)
+            held.append(binascii.a2b_qp(match[3], header=True))
         at = match.end()
     if charset is not None:
-        out.append(text(held, charset))
+        out.append(text(b"".join(held), charset))
     out.append(text(value[at:]))
     return "".join(out)

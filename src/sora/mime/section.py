@@ -1,8 +1,16 @@
-"""Which part of a message a section names (RFC 3501 6.4.5)."""
+"""Which part of a message a section names (RFC 3501 6.4.5), and the only place that cuts it out."""
 
 from enum import Enum
 
 import attrs
+
+from sora.core.errors import SoraError
+from sora.mime import decode, headers
+from sora.mime.parse import Parsed, Part
+
+
+class UnknownEncoding(SoraError):
+    """A part's transfer encoding is not one sora can undo (RFC 3516 4.3, UNKNOWN-CTE)."""
 
 
 class Kind(Enum):
@@ -23,3 +31,68 @@ class Section:
     part: tuple[int, ...] = ()
     kind: Kind = Kind.ALL
     names: tuple[bytes, ...] = ()
+
+
+def extract(raw: bytes, parsed: Parsed, section: Section) -> bytes | None:
+    """Return a section's octets; None if the message has no such part (RFC 3501 6.4.5)."""
+    kind = section.kind
+    if not section.part:
+        part = parsed.parts[0]
+        if kind is Kind.ALL:
+            return raw
+    else:
+        index = parsed.numbers.get(section.part)
+        if index is None:
+            return None
+        part = parsed.parts[index]
+        if kind is Kind.ALL:
+            return raw[part.body_start : part.end]
+        if kind is Kind.MIME:
+            return raw[part.header_start : part.body_start]
+        if not part.is_message:
+            return None
+        part = parsed.parts[index + 1]
+    if kind is Kind.TEXT:
+        return raw[part.body_start : part.end]
+    block = raw[part.header_start : part.body_start]
+    return block if kind in (Kind.HEADER, Kind.MIME) else header_fields(block, section)
+
+
+def header_fields(block: bytes, section: Section) -> bytes:
+    """Return what HEADER, HEADER.FIELDS or HEADER.FIELDS.NOT show of a header block, ended by an empty line."""
+    if section.kind is Kind.HEADER:
+        if block in (b"\r\n", b"\n") or block.endswith((b"\n\r\n", b"\n\n")):
+            return block
+        return block + (b"\r\n" if not block or block.endswith(b"\n") else b"\r\n\r\n")
+    names = {name.lower() for name in section.names}
+    wanted = section.kind is not Kind.HEADER_FIELDS_NOT
+    chosen = [octets for name, octets in headers.raw_fields(block) if (name in names) is wanted]
+    chosen.append(b"\r\n")
+    return b"".join(chosen)
+
+
+def decoded(raw: bytes, parsed: Parsed, part: tuple[int, ...]) -> bytes | None:
+    """Return a part without its transfer encoding (RFC 3516 4.2); None if there is none. Raises `UnknownEncoding`."""
+    if not part:
+        return raw
+    index = parsed.numbers.get(part)
+    if index is None:
+        return None
+    found = parsed.parts[index]
+    body = raw[found.body_start : found.end]
+    if found.is_multipart or found.is_message:
+        return body
+    return decode.transfer(body, _known_encoding(found))
+
+
+def decoded_size(raw: bytes, parsed: Parsed, part: tuple[int, ...]) -> int | None:
+    """Return the octets `decoded` would give (BINARY.SIZE). Raises `UnknownEncoding`."""
+    data = decoded(raw, parsed, part)
+    return None if data is None else len(data)
+
+
+def _known_encoding(part: Part) -> bytes:
+    encoding = part.encoding.lower()
+    if encoding not in decode.KNOWN:
+        raise UnknownEncoding("the part's transfer encoding is unknown")
+    return encoding

@@ -1,0 +1,88 @@
+"""The only place that makes a `Described`: everything that parsing yields of a body, in one go."""
+
+from sora.core.limits import ENVELOPE_FIELD_MAX, HEADER_SCAN_MAX, HEADER_STORED_MAX, MIME_PARTS_MAX
+from sora.core.text import fold
+from sora.mime import decode, headers, structure, text
+from sora.mime.addresses import Address
+from sora.mime.base_subject import base_subject
+from sora.mime.dates import date_time
+from sora.mime.description import Described
+from sora.mime.headers import Field
+from sora.mime.parse import parse
+from sora.mime.references import message_ids, thread_id
+
+
+def describe(raw: bytes) -> Described:
+    """Describe any octets at all; never raises."""
+    parsed = parse(raw)
+    found = parsed.headers[0]
+    root = parsed.parts[0]
+    lists: dict[bytes, list[Address]] = {}
+    envelope = structure.envelope_of(found, lists)
+    values, header_text = _header(found)
+    subject = decode.words((headers.first(found, b"subject") or b"")[:ENVELOPE_FIELD_MAX]).replace("\0", "")
+    sent_at = date_time(headers.first(found, b"date") or b"")
+    own = message_ids(headers.first(found, b"message-id"))
+    answers = message_ids(headers.first(found, b"in-reply-to"))
+    references = message_ids(headers.first(found, b"references")) or answers[:1]
+    body_text, preview, complete = text.texts(raw, parsed)
+    size = root.body_start - root.header_start
+    return Described(
+        envelope=envelope,
+        structure=structure.body_structure(parsed, raw, True),
+        body=structure.body_structure(parsed, raw, False),
+        header=raw[: root.body_start] if size <= HEADER_STORED_MAX else None,
+        sent_at=sent_at,
+        sent_day=sent_at.date() if sent_at else None,
+        subject=subject,
+        base_subject=base_subject(subject),
+        sort_from=_sort(lists.get(b"from")),
+        sort_to=_sort(lists.get(b"to")),
+        sort_cc=_sort(lists.get(b"cc")),
+        display_from=_display(lists.get(b"from")),
+        display_to=_display(lists.get(b"to")),
+        message_id=own[0] if own else None,
+        in_reply_to=answers[0] if answers else None,
+        references=references,
+        thread=thread_id(references, own[0] if own else None, raw),
+        fields=values,
+        header_text=header_text,
+        body_text=fold(body_text),
+        text_complete=complete
+        and size <= HEADER_SCAN_MAX
+        and headers.is_complete(b"", len(found))
+        and len(parsed.parts) < MIME_PARTS_MAX,
+        preview=preview,
+    )
+
+
+def _header(found: list[Field]) -> tuple[dict[str, str], str]:
+    """Return the folded texts by name, and all of it as one text."""
+    gathered: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for key, value in found:
+        name = fold(key.decode("latin-1"))
+        shown = fold(decode.words(value))
+        lines.append(f"{name}: {shown}")
+        gathered.setdefault(name, []).append(shown)
+    return {name: "\n".join(texts) for name, texts in gathered.items()}, "\n".join(lines)
+
+
+def _first(found: list[Address] | None) -> Address | None:
+    return found[0] if found else None
+
+
+def _sort(found: list[Address] | None) -> str:
+    address = _first(found)
+    return fold(decode.text(address[2] or b"")) if address else ""
+
+
+def _display(found: list[Address] | None) -> str:
+    address = _first(found)
+    if address is None:
+        return ""
+    name, _, mailbox, host = address
+    if name:
+        return fold(decode.words(name))
+    local = decode.text(mailbox or b"")
+    return fold(f"{local}@{decode.text(host)}" if host else local)

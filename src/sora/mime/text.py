@@ -1,0 +1,92 @@
+"""The only place that turns parts into text for search and preview."""
+
+import html
+import re
+from typing import Final
+
+from sora.core.limits import PREVIEW_MAX, TEXT_MAX
+from sora.mime import decode, parameters
+from sora.mime.parse import Parsed, Part
+
+_BLOCKS: Final = (
+    "address|article|aside|blockquote|br|center|dd|div|dl|dt|fieldset|figure|footer|form|h[1-6]|header|hr|img|li|main"
+    "|nav|ol|option|p|pre|section|table|tbody|td|tfoot|th|thead|title|tr|ul"
+)
+_HIDDEN: Final = re.compile(r"<(?:(!--)|(script|style)(?![a-z0-9-]))", re.I)
+_ENDS: Final = {
+    "!--": re.compile("-->"),
+    "script": re.compile("</script[^<>]*+>?", re.I),
+    "style": re.compile("</style[^<>]*+>?", re.I),
+}
+_BLOCK_TAG: Final = re.compile(rf"</?(?:{_BLOCKS})(?![a-z0-9-])[^<>]*+>", re.I)
+_TAG: Final = re.compile(r"<[/!?a-zA-Z][^<>]*+>")
+_BROKEN_ENTITY: Final = re.compile(r"&#0*\d{8,};?")
+
+
+def html_to_text(markup: str) -> str:
+    """Return what a reader sees: no tags, scripts, styles or comments; block tags become spaces."""
+    kept: list[str] = []
+    at = 0
+    while (match := _HIDDEN.search(markup, at)) is not None:
+        kept.append(markup[at : match.start()])
+        end = _ENDS[(match[1] or match[2]).lower()].search(markup, match.end())
+        at = end.end() if end else len(markup)
+    kept.append(markup[at:])
+    seen = _TAG.sub("", _BLOCK_TAG.sub(" ", " ".join(kept)))
+    return html.unescape(_BROKEN_ENTITY.sub(" ", seen)) if "&" in seen else seen
+
+
+def part_text(raw: bytes, part: Part, *, octets_max: int = 4 * TEXT_MAX) -> str:
+    """Return the text of a text part, HTML as text; reads at most `octets_max` octets."""
+    body = decode.transfer(raw[part.body_start : min(part.end, part.body_start + octets_max)], part.encoding)
+    text = decode.text(body, parameters.lookup(part.params, b"charset"))
+    return html_to_text(text) if part.subtype.lower() == b"html" else text
+
+
+def is_text(part: Part) -> bool:
+    """Say whether the part has text to search."""
+    return not part.is_multipart and not part.is_message and part.type.lower() in (b"text", b"message")
+
+
+def texts(raw: bytes, parsed: Parsed) -> tuple[str, str, bool]:
+    """Return all text joined by newlines, a preview, and whether no bound cut the text."""
+    pieces: list[str] = []
+    preview = ""
+    rank = 0
+    left = TEXT_MAX
+    octets_left = 4 * TEXT_MAX
+    for index, part in enumerate(parsed.parts):
+        if left <= 0 or octets_left <= 0:
+            return "\n".join(pieces), preview, False
+        if index and index in parsed.headers:
+            lines = [f"{name.decode('latin-1')}: {decode.words(value)}" for name, value in parsed.headers[index]]
+            text = "\n".join(lines)
+        elif is_text(part):
+            text = ""
+        else:
+            continue
+        if is_text(part):
+            found = part_text(raw, part, octets_max=octets_left)
+            octets_left -= part.octets
+            worth = _preview_rank(part)
+            if worth > rank and (squeezed := squeeze(found)):
+                preview, rank = squeezed, worth
+            text = f"{text}\n{found}" if text else found
+        if "\0" in text:
+            text = text.replace("\0", "")
+        pieces.append(text[:left])
+        left -= len(text)
+    return "\n".join(pieces), preview, left >= 0 and octets_left >= 0
+
+
+def _preview_rank(part: Part) -> int:
+    if part.disposition is not None and part.disposition.lower() == b"attachment":
+        return 0
+    if part.type.lower() != b"text":
+        return 0
+    return 2 if part.subtype.lower() == b"plain" else 1
+
+
+def squeeze(text: str) -> str:
+    """Return the first `PREVIEW_MAX` characters with white space squeezed."""
+    return " ".join(text[: PREVIEW_MAX * 20].replace("\0", "").split())[:PREVIEW_MAX].strip()
