@@ -1,7 +1,7 @@
 """The contract of `store.interfaces.Messages`: insertion, numbering, duplicates, reading; with flags and transfers."""
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 from sora.aio import gather
 from sora.core import limits
@@ -233,6 +233,13 @@ class FetchContract(StoreContract):
         row = await self.fetched(uid, Want.DATES)
         self.assertLess(abs(row.internal_date - row.save_date), timedelta(seconds=60))
         self.assertIsNotNone(row.internal_date.tzinfo)
+
+    async def test_dates_come_back_in_utc(self) -> None:
+        zone = timezone(timedelta(hours=5, minutes=30))
+        (done,) = await self.insert(new_message(self.inbox, internal_date=datetime(2026, 2, 3, 4, 5, 6, tzinfo=zone)))
+        row = await self.fetched(done.uid, Want.DATES)
+        self.assertEqual(row.internal_date, datetime(2026, 2, 2, 22, 35, 6, tzinfo=UTC))
+        self.assertEqual((row.internal_date.utcoffset(), row.save_date.utcoffset()), (timedelta(0), timedelta(0)))
 
     async def test_odd_bytes_come_back_as_they_went_in(self) -> None:
         raw = b"Subject: \xff\xfe\r\n\r\n" + bytes(range(256)) + b"\\x00'\"%s%%\r\n"

@@ -6,13 +6,13 @@ apart (Kleene's logic), so that None comes out only if the missing fact would de
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Protocol
 
 import attrs
 
 from sora.core import criteria as keys
 from sora.core.text import fold
 from sora.core.uidset import UidSet
-from sora.mime.description import Described
 
 _FIELDS = {
     keys.Field.FROM: "from",
@@ -21,6 +21,30 @@ _FIELDS = {
     keys.Field.BCC: "bcc",
     keys.Field.SUBJECT: "subject",
 }
+
+
+class Text(Protocol):
+    """Text for search, folded; `mime.description.Described` is one."""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Lower-cased header name to text; several fields joined by a newline."""
+
+    @property
+    def header_text(self) -> str:
+        """The whole header."""
+
+    @property
+    def body_text(self) -> str:
+        """All text parts."""
+
+    @property
+    def sent_day(self) -> date | None:
+        """The Date header's day in its own zone."""
+
+    @property
+    def text_complete(self) -> bool:
+        """Whether nothing was cut."""
 
 
 @attrs.define
@@ -36,7 +60,7 @@ class Facts:
     size: int | None = None
     internal_day: date | None = None
     """In UTC."""
-    described: Described | None = None
+    text: Text | None = None
     trace: bytes = b""
 
 
@@ -105,9 +129,9 @@ def _measured(step: keys.Size | keys.Dated, facts: Facts) -> bool | None:
     if step.of is keys.DateOf.INTERNAL:
         day = facts.internal_day
         return None if day is None else _related((day - step.day).days, step.relation)
-    if facts.described is None:
+    if facts.text is None:
         return None
-    day = facts.described.sent_day
+    day = facts.text.sent_day
     return day is not None and _related((day - step.day).days, step.relation)
 
 
@@ -124,19 +148,19 @@ def _related(difference: int, relation: keys.Relation) -> bool:
 
 
 def _text(step: keys.Text | keys.Header, facts: Facts) -> bool | None:
-    described = facts.described
-    if described is None:
+    text = facts.text
+    if text is None:
         return None
     if isinstance(step, keys.Text) and step.field is keys.Field.BODY:
-        places = [described.body_text]
+        places = [text.body_text]
     elif isinstance(step, keys.Text) and step.field is keys.Field.TEXT:
-        places = [described.header_text, described.body_text, fold(_unfolded(facts.trace))]
+        places = [text.header_text, text.body_text, fold(_unfolded(facts.trace))]
     else:
         name = step.name if isinstance(step, keys.Header) else _FIELDS[step.field]
-        places = [fields[name] for fields in (described.fields, _trace_fields(facts.trace)) if name in fields]
+        places = [fields[name] for fields in (text.fields, _trace_fields(facts.trace)) if name in fields]
     if any(step.needle in place for place in places):
         return True
-    return False if described.text_complete else None
+    return False if text.text_complete else None
 
 
 def _unfolded(trace: bytes) -> str:
@@ -147,6 +171,6 @@ def _trace_fields(trace: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
     for line in _unfolded(trace).splitlines():
         name, _, value = line.partition(":")
-        key, text = name.strip().lower(), fold(value.strip())
-        fields[key] = f"{fields[key]}\n{text}" if key in fields else text
+        key, folded = name.strip().lower(), fold(value.strip())
+        fields[key] = f"{fields[key]}\n{folded}" if key in fields else folded
     return fields

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Sequence
+from datetime import UTC
 
 import attrs
 
@@ -101,7 +102,7 @@ class MemoryMessages:
             modseq=modseq,
             flags=new.flags,
             keywords=keywords,
-            internal_date=new.internal_date or state.now(),
+            internal_date=(new.internal_date or state.now()).astimezone(UTC),
             save_date=state.now(),
             body=body,
             trace=new.trace,

@@ -41,6 +41,6 @@ def _facts(message: StoredMessage, recent_from: int) -> Facts:
         modseq=message.modseq,
         size=message.size,
         internal_day=message.internal_date.astimezone(UTC).date(),
-        described=message.body.described,
+        text=message.body.described,
         trace=message.trace,
     )
