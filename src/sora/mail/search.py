@@ -18,7 +18,7 @@ from sora.imap.view import SessionView
 from sora.mail import search_view
 from sora.mail.live import OpenMailbox
 from sora.mail.read import Message, MessageReader
-from sora.mime.description import Described
+from sora.mail.search_text import WholeText, whole
 from sora.store.evaluate import Facts, evaluate
 from sora.store.interfaces import BodyReader, Messages
 from sora.store.model import Want
@@ -27,26 +27,22 @@ _NOTHING: Final = (And(0), Not())
 """The steps that no message matches."""
 
 
-def _describe(raw: bytes) -> Described:
-    from sora.mail.whole import describe_whole
-
-    return describe_whole(raw)
-
-
 class Searcher:
-    """Searches an open mailbox as one session sees it."""
+    """Searches an open mailbox as one session sees it.
+
+    `background` runs a function in a thread (`partial(aio.in_thread, reactor, pool)`): reading all the text
+    of a large message takes long.
+    """
 
     def __init__(
         self,
         messages: Messages,
         bodies: BodyReader,
         *,
-        describe: Callable[[bytes], Described] = _describe,
-        background: "Callable[[Callable[[bytes], Described], bytes], Deferred[Described]] | None" = None,
+        background: "Callable[[Callable[[bytes], WholeText], bytes], Deferred[WholeText]] | None" = None,
     ) -> None:
         self._messages = messages
         self._reader = MessageReader(messages, bodies)
-        self._describe = describe
         self._background = background
 
     async def search(self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria) -> list[int]:
@@ -88,9 +84,9 @@ class Searcher:
         if data is None:
             raise BodyUnavailable("a message's bytes cannot be read now")
         if self._background is None:
-            described = self._describe(data)
+            text = whole(data)
         else:
-            described = await self._background(self._describe, data)
+            text = await self._background(whole, data)
         return Facts(
             uid=row.uid,
             flags=view.flags(row.uid),
@@ -99,7 +95,7 @@ class Searcher:
             modseq=view.modseq(row.uid),
             size=row.size,
             internal_day=row.internal_date.astimezone(UTC).date() if row.internal_date is not None else None,
-            described=described,
+            text=text,
             trace=row.trace or b"",
         )
 
