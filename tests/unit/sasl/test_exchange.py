@@ -1,7 +1,7 @@
 """SASL exchanges: what is malformed fails cleanly (A7)."""
 
 import base64
-from contextlib import suppress
+import contextlib
 from itertools import pairwise
 
 from twisted.trial import unittest
@@ -71,7 +71,7 @@ class ExchangeTests(unittest.SynchronousTestCase):
         for line in (b"*", b"!!!", base64.b64encode(b"nonsense"), base64.b64encode(b"\0me\0pw")):
             exchange = Exchange("PLAIN")
             exchange.start()
-            with suppress(SaslError):
+            with contextlib.suppress(SaslError):
                 exchange.respond(line)
             self.assertRaises(SaslError, exchange.respond, base64.b64encode(b"\0me\0pw"))
 

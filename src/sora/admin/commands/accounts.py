@@ -1,7 +1,7 @@
 """`sora-admin accounts`: create, list, show, update and delete accounts."""
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -21,22 +21,25 @@ def _default_mailboxes() -> tuple[NewMailbox, ...]:
     return tuple(DEFAULTS)
 
 
-class _Address(click.ParamType[str]):
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the canonical address; a detail names no account of its own."""
-        try:
-            parsed = addresses.parse(str(value))
-        except AddressInvalid as error:
-            self.fail(f"{value}: {error}", param, ctx)
-        if parsed.detail is not None:
-            self.fail(f"{value}: an account's address has no {addresses.DETAIL_SEPARATOR}detail", param, ctx)
-        return str(parsed)
+def _canonical(text: str) -> str:
+    try:
+        parsed = addresses.parse(text)
+    except AddressInvalid as error:
+        raise click.BadParameter(f"{text}: {error}") from None
+    if parsed.detail is not None:
+        raise click.BadParameter(f"{text}: an account's address has no {addresses.DETAIL_SEPARATOR}detail")
+    return str(parsed)
 
 
-ADDRESS: Final = _Address()
-email_option = click.option("--email", type=ADDRESS, required=True, help="The account's address.")
+def _address(_: click.Context, __: click.Parameter, value: str) -> str:
+    return _canonical(value)
+
+
+def _addresses(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(_canonical, values))
+
+
+email_option = click.option("--email", callback=_address, required=True, help="The account's address.")
 
 
 @click.group()
@@ -49,7 +52,9 @@ def accounts() -> None:
 @config_option
 @email_option
 @password_options
-@click.option("--alias", "aliases", type=ADDRESS, multiple=True, help="Another address of the account (repeatable).")
+@click.option(
+    "--alias", "aliases", callback=_addresses, multiple=True, help="Another address of the account (repeatable)."
+)
 @json_option
 @pass_invocation
 def create(
@@ -151,8 +156,8 @@ def show(invocation: Invocation, *, email: str, as_json: bool) -> None:
 @email_option
 @password_options
 @click.option("--prompt", is_flag=True, help="Ask for a new password.")
-@click.option("--add-alias", "added", type=ADDRESS, multiple=True, help="Give the account another address.")
-@click.option("--remove-alias", "removed", type=ADDRESS, multiple=True, help="Take an address away.")
+@click.option("--add-alias", "added", callback=_addresses, multiple=True, help="Give the account another address.")
+@click.option("--remove-alias", "removed", callback=_addresses, multiple=True, help="Take an address away.")
 @click.option("--status", type=click.Choice(["active", "suspended"]), help="Suspend, or make active (again).")
 @json_option
 @pass_invocation
