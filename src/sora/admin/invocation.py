@@ -23,6 +23,7 @@ from sora.core.config.model import Configuration
 from sora.core.errors import ConfigurationInvalid, SoraError
 from sora.store.interfaces import ObjectStore, Store
 
+F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 Work = Coroutine[Deferred[Any], Any, T]
 
@@ -88,6 +89,7 @@ class Invocation:
     """What holds for one call; tests put a store in memory in the place of the configured one."""
 
     config: Path | None = None
+    state: Path | None = None
     open_storage: Opener = open_configured
     run: Callable[[Callable[[Any], "Work[Any]"]], Any] = run_in_reactor
     default_mailboxes: Callable[[], Any] | None = None
@@ -95,7 +97,7 @@ class Invocation:
     def configuration(self) -> Configuration:
         """Read the configuration; every complaint goes to standard error and ends the command."""
         try:
-            return load(self.config)
+            return load(self.config).in_state(self.state)
         except ConfigurationInvalid as error:
             _end(error)
 
@@ -130,21 +132,33 @@ def refuse(text: str) -> NoReturn:
     sys.exit(REFUSED)
 
 
-def _remember(context: click.Context, _: click.Parameter, value: Path | None) -> None:
-    if value is not None:
-        context.ensure_object(Invocation).config = value
+def _remember(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+    if value is not None and parameter.name is not None:
+        setattr(context.ensure_object(Invocation), parameter.name, value)
 
 
-config_option = click.option(
-    "--config",
-    "-c",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="SORA_CONFIG",
-    expose_value=False,
-    callback=_remember,
-    help="The configuration file; without one the embedded defaults.",
-)
-"""Accepted before and after any subcommand."""
+def config_option(command: F) -> F:
+    """Accept `--config` and `--state`, before and after any subcommand."""
+    config = click.option(
+        "--config",
+        "-c",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="SORA_CONFIG",
+        expose_value=False,
+        callback=_remember,
+        help="The configuration file; without one the embedded defaults.",
+    )
+    state = click.option(
+        "--state",
+        "-s",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="SORA_STATE",
+        expose_value=False,
+        callback=_remember,
+        help="The state directory of the embedded defaults.",
+    )
+    return config(state(command))
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import attrs
 from twisted.application.service import IService, MultiService
 from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import CancelledError, Deferred
@@ -100,9 +99,7 @@ def _exit_with_failure() -> None:
 
 def service_for(config: Path | None, state: Path | None, *, only: str | None = None) -> IService:
     """Load the configuration and build the service of it. Raises `ConfigurationInvalid`."""
-    configuration = load(config)
-    if state is not None:
-        configuration = attrs.evolve(configuration, embedded=attrs.evolve(configuration.embedded, state=state))
+    configuration = load(config).in_state(state)
     complaints = configuration.unsupported()
     if not configuration.started(only):
         complaints.append(f"no server{f' of type {only}' if only else ''} is to be started")

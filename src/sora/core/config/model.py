@@ -2,6 +2,8 @@
 
 # ruff: noqa: RUF009  the calls declare attrs fields
 
+from pathlib import Path
+
 import attrs
 
 from sora.core.config.access import Auth, Limits, Logging, Process, Tls
@@ -45,6 +47,12 @@ class Configuration:
     relay: Relay = table(Relay)
     relay_queue: RelayQueue = table(RelayQueue)
     cluster: Cluster = table(Cluster)
+
+    def in_state(self, state: Path | None) -> "Configuration":
+        """Return the same with another state directory, if one is given."""
+        if state is None:
+            return self
+        return attrs.evolve(self, embedded=attrs.evolve(self.embedded, state=state))
 
     def started(self, type: str | None = None) -> list[Server]:
         """Return the servers that are to be started, of one type if it is given."""
