@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sora.aio import Once, in_thread, sleep
-from sora.core.errors import ConfigurationInvalid
+from sora.core.errors import ConfigurationInvalid, DatabaseUnavailable
 from sora.service import embedded_home as homes
 
 ROLE: Final = "sora"
@@ -143,6 +143,27 @@ class EmbeddedPostgres:
             self._watch = Deferred.fromCoroutine(self._watch_adopted(data))
             self._watch.addErrback(_only_cancelled)
         await in_thread(self._reactor, self._reactor.getThreadPool(), _create_database, lock.socket_dir)
+        return Embedded(socket_dir=lock.socket_dir, user=ROLE, dbname=ROLE)
+
+    def visit(self) -> Embedded | None:
+        """Return where the server is reached that another process of ours runs; None if none does.
+
+        For whoever only wants to use it: nothing is started, adopted or stopped.
+        """
+        try:
+            with open(self._state / "postgres.lock", "rb") as owner:
+                fcntl.flock(owner, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise ConfigurationInvalid([f"state directory {self._state}: {error.strerror}"]) from None
+        home = homes.make_home(self._state, homes.account_for(self._account_name))
+        lock = _read_lock(home / "data")
+        if lock is None or not lock.ready:
+            raise DatabaseUnavailable(f"the PostgreSQL in {self._state} is starting or stopping; try again")
         return Embedded(socket_dir=lock.socket_dir, user=ROLE, dbname=ROLE)
 
     async def stop(self) -> None:

@@ -48,7 +48,8 @@ class Storage:
 async def open_storage(configuration: Configuration, reactor: Any, *, serving: bool = False) -> Storage:
     """Open the storage of a configuration; the schema is brought up to date first.
 
-    `serving`: for the server, which keeps a local cache and stops the embedded PostgreSQL it found running.
+    `serving`: for the server, which keeps a local cache and owns the embedded PostgreSQL; others use the one
+    of a server that runs, or start it while they need it.
     Raises `ConfigurationInvalid` (what to change) and `DatabaseUnavailable`.
     """
     closers: list[Callable[[], Awaitable[Any]]] = []
@@ -105,8 +106,9 @@ async def _database(
         binaries=configuration.embedded.binaries,
         account=configuration.embedded.account,
     )
-    place = await embedded.start()
-    if serving or not embedded.adopted:
+    place = None if serving else embedded.visit()
+    if place is None:
+        place = await embedded.start()
         closers.append(embedded.stop)
     return DatabaseSettings(socket_dir=place["socket_dir"], user=place["user"], name=place["dbname"])
 
