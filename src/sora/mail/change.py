@@ -8,7 +8,9 @@ transaction, whose source is never expunged by itself: the message is in one of 
 
 from collections.abc import Sequence
 
-from sora.core.errors import CommitUnknown
+from twisted.logger import Logger
+
+from sora.core.errors import CommitUnknown, SoraError
 from sora.core.ids import MailboxId
 from sora.mail.live import OpenMailbox
 from sora.store.interfaces import Messages
@@ -18,6 +20,8 @@ from sora.store.model import Actor, Copied, FlagChange, FlagsStored
 class Changer:
     """Changes messages in an open mailbox."""
 
+    log = Logger()
+
     def __init__(self, messages: Messages) -> None:
         self._messages = messages
 
@@ -26,7 +30,7 @@ class Changer:
         try:
             results = await self._messages.store(mailbox.row.id, changes)
         except CommitUnknown:
-            await mailbox.refresh()
+            await self._show(mailbox)
             raise
         await mailbox.absorb_stored(results)
         return results
@@ -39,16 +43,19 @@ class Changer:
         try:
             modseq, gone = await self._messages.expunge(mailbox.row.id, uids, actor)
         except CommitUnknown:
-            await mailbox.refresh()
+            await self._show(mailbox)
             raise
-        await mailbox.absorb_expunged(modseq, gone)
+        try:
+            await mailbox.absorb_expunged(modseq, gone)
+        except SoraError as error:
+            self._unseen(error)
         return list(gone)
 
     async def copy(self, mailbox: OpenMailbox, uids: Sequence[int], target: MailboxId) -> Copied:
         """Copy messages, all or none. Raises `NoSuchMailbox`, `UidsExhausted`, `OverQuota`, `CommitUnknown`."""
         copied = await self._messages.copy(mailbox.row.id, uids, target)
         if target == mailbox.row.id:
-            await mailbox.refresh()
+            await self._show(mailbox)
         return copied
 
     async def move(self, mailbox: OpenMailbox, uids: Sequence[int], target: MailboxId, actor: Actor) -> Copied:
@@ -59,8 +66,19 @@ class Changer:
         try:
             moved = await self._messages.move(mailbox.row.id, uids, target, actor)
         except CommitUnknown:
-            await mailbox.refresh()
+            await self._show(mailbox)
             raise
         if moved.source:
-            await mailbox.refresh()
+            await self._show(mailbox)
         return moved
+
+    async def _show(self, mailbox: OpenMailbox) -> None:
+        """Refresh after a change whose outcome stands, whether or not it can be seen yet."""
+        try:
+            await mailbox.refresh()
+        except SoraError as error:
+            self._unseen(error)
+
+    def _unseen(self, error: SoraError) -> None:
+        # The change is made: a NO would have the client repeat it. The change feed brings it to the view.
+        self.log.warn("a change was made but could not be read back yet: {error}", error=error)

@@ -1,0 +1,175 @@
+"""Mailboxes in memory: shared, refreshed with one query, and never behind what was promised."""
+
+from twisted.internet.defer import CancelledError
+from twisted.trial import unittest
+
+from sora.aio import start
+from sora.core.errors import DatabaseUnavailable, NoSuchMailbox
+from sora.core.flags import SEEN, Change
+from sora.mail.change import Changer
+from sora.store.model import FlagChange, NewMailbox
+from tests.unit.mail.post import Post
+
+
+class LiveTests(unittest.SynchronousTestCase):
+    def setUp(self):
+        self.post = Post(self)
+
+    def test_an_unknown_mailbox_is_an_error(self):
+        self.failureResultOf(start(self.post.live.open(self.post.account, "No", claim_recent=True)), NoSuchMailbox)
+
+    def test_two_sessions_share_one_version(self):
+        self.post.deliver(None, None)
+        first, second = self.post.open(), self.post.open()
+        self.assertIs(first.version, second.version)
+
+    def test_a_known_mailbox_is_opened_with_one_query_for_its_changes(self):
+        self.post.deliver(None, None)
+        self.post.open().close()
+        self.post.mailboxes.calls.clear()
+        again = self.post.open()
+        self.assertEqual(self.post.mailboxes.calls, ["changes"])
+        self.assertEqual((list(again.version.uids), again.recent_from), ([1, 2], 3))
+
+    def test_mail_that_came_while_nobody_had_it_open_is_there_and_recent(self):
+        self.post.deliver()
+        self.post.open().close()
+        self.post.deliver()
+        examined = self.post.open(claim_recent=False)
+        self.assertEqual((list(examined.version.uids), examined.recent_from), ([1, 2], 2))
+        examined.close()
+        selected = self.post.open()
+        self.assertEqual(selected.recent_from, 2)
+        selected.close()
+        self.assertEqual(self.post.open().recent_from, 3)
+
+    def test_a_name_that_leads_to_another_mailbox_now_is_followed(self):
+        post = self.post
+        post.deliver(name="Sent")
+        old = post.open("Sent")
+        post.done(post.store.mailboxes.rename(post.account, "Sent", "Old"))
+        post.done(post.store.mailboxes.create(post.account, NewMailbox("Sent")))
+        new = post.open("Sent")
+        self.assertNotEqual(new.row.id, old.row.id)
+        self.assertEqual(list(new.version.uids), [])
+
+    def test_the_feed_brings_a_new_version_and_tells_the_listeners(self):
+        mailbox = self.post.open()
+        heard = []
+        cancel = mailbox.listen(lambda: heard.append(list(mailbox.version.uids)))
+        self.post.deliver()
+        self.assertEqual(heard, [[1]])
+        cancel()
+        self.post.deliver()
+        self.assertEqual(heard, [[1]])
+
+    def test_mail_committed_while_the_mailbox_was_being_opened_is_not_missed(self):
+        post = self.post
+        post.mailboxes.holding.add("open")
+        opening = start(post.live.open(post.account, "INBOX", claim_recent=True))
+        post.deliver()
+        post.mailboxes.release()
+        self.assertEqual(list(self.successResultOf(opening).version.uids), [1])
+
+    def test_a_deleted_mailbox_is_told_and_not_an_error(self):
+        post = self.post
+        mailbox = post.open("Junk")
+        heard = []
+        mailbox.listen(lambda: heard.append(mailbox.deleted))
+        post.done(post.store.mailboxes.delete(post.account, "Junk", post.actor))
+        self.assertEqual(heard, [True])
+        post.done(mailbox.refresh())
+        self.assertTrue(mailbox.deleted)
+        mailbox.close()
+        self.failureResultOf(start(post.live.open(post.account, "Junk", claim_recent=True)), NoSuchMailbox)
+
+    def test_refreshes_at_once_are_one_query_in_flight_and_one_queued(self):
+        post = self.post
+        mailbox = post.open()
+        post.mailboxes.calls.clear()
+        post.mailboxes.holding.add("changes")
+        first = start(mailbox.refresh())
+        later = [start(mailbox.refresh()) for _ in range(5)]
+        self.assertEqual(post.mailboxes.calls, ["changes"])
+        post.mailboxes.release()
+        self.successResultOf(first)
+        for one in later:
+            self.assertNoResult(one)
+        post.mailboxes.release()
+        for one in later:
+            self.successResultOf(one)
+        self.assertEqual(post.mailboxes.calls, ["changes", "changes"])
+
+    def test_a_cancelled_refresh_harms_no_other(self):
+        post = self.post
+        mailbox = post.open()
+        post.mailboxes.holding.add("changes")
+        first, second = start(mailbox.refresh()), start(mailbox.refresh())
+        third = start(mailbox.refresh())
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        post.mailboxes.release()
+        post.mailboxes.release()
+        self.successResultOf(first)
+        self.successResultOf(third)
+
+    def test_a_failed_refresh_fails_its_waiters_and_the_next_one_works(self):
+        post = self.post
+        mailbox = post.open()
+        post.mailboxes.failing["changes"] = DatabaseUnavailable("away")
+        self.failureResultOf(start(mailbox.refresh()), DatabaseUnavailable)
+        post.done(mailbox.refresh())
+
+    def test_a_lost_feed_makes_everybody_look_again(self):
+        post = self.post
+        mailbox = post.open()
+        listeners, post.store.state.listeners = post.store.state.listeners, {}
+        post.deliver()
+        self.assertEqual(list(mailbox.version.uids), [])
+        post.store.state.listeners = listeners
+        post.store.lose_feed()
+        self.assertEqual(list(mailbox.version.uids), [1])
+
+    def test_few_idle_mailboxes_are_kept_and_none_is_listened_to(self):
+        post = Post(self, idle_mailboxes_max=1)
+        for name in ("INBOX", "Sent"):
+            post.open(name).close()
+        self.assertEqual(post.store.state.listeners, {})
+        post.mailboxes.calls.clear()
+        post.open("Sent")
+        post.open("INBOX")
+        self.assertEqual(post.mailboxes.calls, ["changes", "open", "changes"])
+
+    def test_a_mailbox_closed_twice_is_left_once(self):
+        one, two = self.post.open(), self.post.open()
+        one.close()
+        one.close()
+        self.post.deliver()
+        self.assertEqual(list(two.version.uids), [1])
+
+    def test_stopping_ends_listening(self):
+        self.post.open()
+        self.post.done(self.post.live.stop())
+        self.assertEqual(self.post.store.state.listeners, {})
+
+    def test_an_own_store_is_visible_without_another_query(self):
+        post = self.post
+        post.deliver(None, None)
+        mailbox = post.open()
+        # The feed's news comes later than the answer, as it does from PostgreSQL.
+        post.store.state.listeners.clear()
+        post.mailboxes.calls.clear()
+        post.done(Changer(post.messages).store(mailbox, [FlagChange((1,), Change.ADD, SEEN, ("Work",))]))
+        self.assertEqual(post.mailboxes.calls, [])
+        self.assertEqual((list(mailbox.version.flags), mailbox.version.keywords), ([SEEN, 0], {1: ("Work",)}))
+
+    def test_an_own_store_after_an_unheard_change_costs_one_refresh(self):
+        post = self.post
+        post.deliver(None, None)
+        mailbox = post.open()
+        post.store.state.listeners.clear()
+        post.deliver()
+        post.mailboxes.calls.clear()
+        post.done(Changer(post.messages).store(mailbox, [FlagChange((1,), Change.ADD, SEEN, ())]))
+        self.assertEqual(post.mailboxes.calls, ["changes"])
+        self.assertEqual((list(mailbox.version.uids), list(mailbox.version.flags)), ([1, 2, 3], [SEEN, 0, 0]))
