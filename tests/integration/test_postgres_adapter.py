@@ -48,7 +48,8 @@ class AdapterTests(DatabaseTests):
         """End the store's pooled server processes, as an administrator would."""
         self.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND application_name = 'sora' AND query NOT LIKE 'LISTEN%%' AND query LIKE %s AND pid <> pg_backend_pid()",
+            " AND application_name = 'sora' AND query NOT LIKE 'LISTEN%%' AND query LIKE %s"
+            " AND pid <> pg_backend_pid()",
             (pattern,),
         )
 
@@ -335,4 +336,3 @@ class PlaceTests(unittest.SynchronousTestCase):
 
     def test_the_password_is_not_shown(self) -> None:
         self.assertNotIn("secret", repr(DatabaseSettings(password="secret")))
-

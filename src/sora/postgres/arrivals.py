@@ -21,7 +21,8 @@ from sora.store.model import BodyRef, Inserted, NewBody, NewMessage
 _INSERT: Final = Statement("""
 SELECT * FROM insert_messages(
     %(described)s, %(hashes)s, %(envelopes)s, %(structures)s, %(plain_structures)s, %(headers)s, %(datas)s,
-    %(boxes)s, %(body_ordinals)s, %(traces)s, %(bits)s, %(words)s, %(dates)s, %(lines)s, %(windows)s, %(keywords_max)s)
+    %(boxes)s, %(body_ordinals)s, %(traces)s, %(bits)s, %(words)s, %(dates)s, %(lines)s, %(windows)s,
+    %(surplus)s, %(keywords_max)s)
 """)
 IN_FLIGHT_MAX: Final = 2
 """Batches at once: NOTIFY lets only one of them commit at a time, so that more would only be smaller."""
@@ -65,12 +66,16 @@ class Arrivals:
         if chosen:
             bodies: dict[tuple[str, bytes], tuple[int, NewBody]] = {}
             ordinals = []
+            surplus: list[str] = []
             for index in chosen:
                 body = messages[index].body
-                ordinal, _ = bodies.setdefault((body.scope, body.hash), (len(bodies) + 1, body))
+                ordinal, kept = bodies.setdefault((body.scope, body.hash), (len(bodies) + 1, body))
                 ordinals.append(ordinal)
+                if body.data is None and body.object_key != kept.object_key:
+                    surplus.append(body.object_key)
             parameters = _bodies([body for _, body in bodies.values()])
             parameters.update(_messages([messages[index] for index in chosen], ordinals))
+            parameters["surplus"] = surplus
             rows = await self._database.change(_INSERT, parameters)
             for row in rows:
                 index = chosen[row[0] - 1]

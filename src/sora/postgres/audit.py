@@ -7,7 +7,7 @@ from sora.aio import deferred
 from sora.core.ids import BodyId
 from sora.postgres.rows import body_ref
 from sora.postgres.statement import Statement
-from sora.postgres.work import Database
+from sora.postgres.work import Database, Transaction
 from sora.store.model import BodyRef, Finding
 
 FINDINGS_MAX: Final = 10_000
@@ -102,6 +102,7 @@ SELECT 'account ' || x.id, 'no INBOX' FROM accounts AS x
  WHERE x.status <> 'deleted' AND NOT EXISTS (SELECT FROM mailboxes AS b WHERE b.account_id = x.id AND b.name = 'INBOX')
 """,
 }
+_MOMENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0"
 _REFERENCES: Final = Statement("""
 SELECT id, hash, size, object_key, stored FROM bodies WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
 """)
@@ -109,6 +110,17 @@ _KNOWN: Final = Statement("""
 SELECT object_key FROM bodies WHERE object_key = ANY (%(keys)s::text[])
  UNION SELECT object_key FROM discarded_objects WHERE object_key = ANY (%(keys)s::text[])
 """)
+
+
+async def _look(transaction: Transaction) -> list[Finding]:
+    await transaction.fetch(_MOMENT)
+    found: list[Finding] = []
+    for kind, query in QUERIES.items():
+        rows = await transaction.fetch(f"{query} LIMIT {FINDINGS_MAX - len(found)}")
+        found.extend(Finding(kind, where, detail) for where, detail in rows)
+        if len(found) >= FINDINGS_MAX:
+            break
+    return found
 
 
 class PostgresAudit:
@@ -119,14 +131,11 @@ class PostgresAudit:
 
     @deferred
     async def findings(self) -> list[Finding]:
-        """Look for rows that contradict each other; at most 10,000 findings. One query a kind, read-only."""
-        found: list[Finding] = []
-        for kind, query in QUERIES.items():
-            rows = await self._database.fetch(f"{query} LIMIT {FINDINGS_MAX - len(found)}")
-            found.extend(Finding(kind, where, detail) for where, detail in rows)
-            if len(found) >= FINDINGS_MAX:
-                break
-        return found
+        """Look for rows that contradict each other; at most 10,000 findings.
+
+        One query a kind, all of one moment, so that work going on meanwhile is no contradiction.
+        """
+        return await self._database.transact(_look)
 
     @deferred
     async def references(self, *, after: BodyId, limit: int) -> list[BodyRef]:

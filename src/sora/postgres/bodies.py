@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-import psycopg2
-
 from sora.aio import deferred
-from sora.core.errors import Busy
 from sora.core.ids import BodyId
 from sora.postgres.rows import body_ref, strip
 from sora.postgres.statement import Statement, integers
@@ -43,7 +40,6 @@ SELECT count(*), coalesce(sum(size), 0)::bigint,
   FROM staged_bodies
 """)
 _DISCARDED: Final = Statement("DELETE FROM discarded_objects WHERE object_key = ANY (%(keys)s::text[])")
-_COLLECT_TRIES: Final = 3
 _REASON_MAX: Final = 500
 
 
@@ -91,15 +87,10 @@ class PostgresBodies:
         Tombstones older than `grace` go; a body nobody refers to is condemned, and removed if it is
         still unreferenced `generation` seconds later. Keys stay listed until `discarded`.
         """
-        for _ in range(_COLLECT_TRIES):
-            try:
-                rows = await self._database.call(
-                    "collect_step", {"grace": float(grace), "generation": float(generation), "limit": limit}
-                )
-            except psycopg2.errors.ForeignKeyViolation:
-                continue  # A body came into use again while it was being removed: nothing was done.
-            return [row[0] for row in rows]
-        raise Busy("the bodies to collect keep coming into use")
+        rows = await self._database.call(
+            "collect_step", {"grace": float(grace), "generation": float(generation), "limit": limit}
+        )
+        return [row[0] for row in rows]
 
     @deferred
     async def discarded(self, keys: Sequence[str]) -> None:

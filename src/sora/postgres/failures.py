@@ -20,8 +20,9 @@ NAMED: Final[dict[str, type[errors.SoraError]]] = {
 }
 """SQLSTATEs that our own SQL functions raise."""
 
-_REPEATABLE: Final = frozenset({"40001", "40P01"})
-"""serialization_failure, deadlock_detected: nothing was changed, and a second try may succeed."""
+_REPEATABLE: Final = frozenset({"40001", "40P01", "23503"})
+"""serialization_failure, deadlock_detected, foreign_key_violation (a body that is collected in the very moment
+it comes into use again): nothing was changed, and a second try may succeed."""
 _STALE: Final = frozenset({"26000", "42P05", "0A000"})
 """A prepared name is not there, there already, or of another schema: nothing was executed."""
 _BUSY: Final = frozenset({"57014", "55P03"})

@@ -80,11 +80,20 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
 
     # ------------------------------------------------------------ life
 
-    async def start(self) -> None:
-        """Open the first connections. Raises `DatabaseUnavailable` if none can be had."""
+    async def start(self, *, required: bool = True) -> None:
+        """Open the first connections. Raises `DatabaseUnavailable` if none can be had.
+
+        A pool that is not `required` starts even so, and goes on trying.
+        """
         self._running = True
         try:
             self._add(await self._opener.open())
+        except DatabaseUnavailable as error:
+            if required:
+                self._running = False
+                raise
+            self._opening += 1
+            self._unopened(Failure(error))  # type: ignore[no-untyped-call]
         except BaseException:
             self._running = False
             raise

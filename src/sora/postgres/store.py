@@ -2,9 +2,6 @@
 
 from typing import Any
 
-from twisted.logger import Logger
-
-from sora.core.errors import DatabaseUnavailable
 from sora.postgres.accounts import PostgresAccounts
 from sora.postgres.audit import PostgresAudit
 from sora.postgres.bodies import PostgresBodies
@@ -19,8 +16,6 @@ from sora.postgres.work import Database
 
 class PostgresStore:
     """Everything of one migrated database; `start` opens the pool and the feed, `stop` closes both."""
-
-    log = Logger()
 
     def __init__(self, pool: Pool, feed: PostgresFeed, *, standby: Pool | None = None) -> None:
         """Join them; `standby` serves what may be read from a server that lags behind."""
@@ -41,10 +36,8 @@ class PostgresStore:
         await self.pool.start()
         await self.feed.start()
         if self.standby is not None:
-            try:
-                await self.standby.start()
-            except DatabaseUnavailable as error:
-                self.log.warn("the read endpoint cannot be reached, the primary serves: {error}", error=error)
+            # While it cannot be reached, the primary serves.
+            await self.standby.start(required=False)
 
     async def stop(self) -> None:
         """Let statements in flight finish, then close every connection."""

@@ -120,7 +120,7 @@ CREATE FUNCTION insert_messages(
     described jsonb, hashes bytea[], envelopes bytea[], structures bytea[], plain_structures bytea[],
     headers bytea[], datas bytea[],
     boxes bigint[], body_ordinals integer[], traces bytea[], bits smallint[], words jsonb, dates timestamptz[],
-    lines bytea[], windows double precision[], keywords_max integer
+    lines bytea[], windows double precision[], surplus text[], keywords_max integer
 ) RETURNS TABLE (
     ordinal integer, outcome text, uid_validity bigint, uid bigint, modseq bigint,
     body_id bigint, object_key text, stored boolean
@@ -157,6 +157,10 @@ BEGIN
         bodies_fresh[one.ordinal] := one.fresh;
         bodies_size[one.ordinal] := one.size;
     END LOOP;
+    IF coalesce(cardinality(bodies_id), 0) < jsonb_array_length(described) OR array_position(bodies_id, NULL) IS NOT NULL
+    THEN
+        RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'a body was collected in this very moment';
+    END IF;
 
     FOR one IN
         SELECT m.box, m.o::integer AS o, m.b, m.trace, m.flags, m.date, m.line, m.seconds,
@@ -256,6 +260,7 @@ BEGIN
     INSERT INTO discarded_objects (object_key)
     SELECT d.object_key FROM jsonb_to_recordset(described) AS d (n integer, object_key text, stored boolean)
      WHERE d.stored AND NOT bodies_fresh[d.n] AND d.object_key <> bodies_key[d.n]
+     UNION SELECT unnest(surplus)
     ON CONFLICT DO NOTHING;
     PERFORM announce(announced, announced_modseqs);
 END $$;
