@@ -28,6 +28,7 @@ _ALIASES: Final = {
     "default": "utf-8",
 }
 _WORD: Final = re.compile(rb"=\?([^?*\s]{1,64})(?:\*[^?\s]{0,64})?\?([bBqQ])\?([^?]*+)\?=")
+_LINE: Final = re.compile(rb"[^\r\n]++")
 _NOT_BASE64: Final = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 KNOWN: Final = frozenset(
     (b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable", b"x-uuencode", b"uuencode", b"x-uue")
@@ -60,24 +61,26 @@ def base64(data: bytes) -> bytes:
 
 
 def _uu(data: bytes) -> bytes:
-    decoded: list[bytes] = []
+    decoded = bytearray()
     inside = False
-    for line in data.split(b"\n"):
-        line = line.rstrip(b"\r")
+    for match in _LINE.finditer(data):
+        line = match[0]
+        if len(decoded) > len(data):
+            break
         if not inside:
             inside = line.startswith(b"begin ")
             continue
         if line == b"end":
             break
         try:
-            decoded.append(binascii.a2b_uu(line))
+            decoded += binascii.a2b_uu(line)
         except binascii.Error:
             length = (((line[0] - 32) & 63) * 4 + 5) // 3 if line else 0
             try:
-                decoded.append(binascii.a2b_uu(line[:length]))
+                decoded += binascii.a2b_uu(line[:length])
             except binascii.Error:
                 continue
-    return b"".join(decoded)
+    return bytes(decoded)
 
 
 @lru_cache(maxsize=256)
@@ -118,24 +121,24 @@ def words(value: bytes) -> str:
     if b"=?" not in value:
         return text(value)
     out: list[str] = []
-    held: list[bytes] = []
+    held = bytearray()
     charset: bytes | None = None
     at = 0
     for match in _WORD.finditer(value):
         between = value[at : match.start()]
         adjacent = charset is not None and not between.strip()
         if charset is not None and not (adjacent and charset == match[1].lower()):
-            out.append(text(b"".join(held), charset))
-            held = []
+            out.append(text(bytes(held), charset))
+            held = bytearray()
         if not adjacent:
             out.append(text(between))
         charset = match[1].lower()
         if match[2] in b"bB":
-            held.append(base64(match[3]))
+            held += base64(match[3])
         else:
-            held.append(binascii.a2b_qp(match[3], header=True))
+            held += binascii.a2b_qp(match[3], header=True)
         at = match.end()
     if charset is not None:
-        out.append(text(b"".join(held), charset))
+        out.append(text(bytes(held), charset))
     out.append(text(value[at:]))
     return "".join(out)

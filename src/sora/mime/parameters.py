@@ -10,7 +10,7 @@ from sora.core.limits import ENVELOPE_FIELD_MAX, MIME_PARAMETERS_MAX
 Parameters = tuple[tuple[bytes, bytes], ...]
 """Name as sent, and value as sent without its quoting; RFC 2231 fragments stay apart and encoded."""
 
-_PARAMETER: Final = re.compile(rb';[\s;]*([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)"?|([^\s;"]*+))', re.S)
+_PARAMETER: Final = re.compile(rb';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)"?|([^\s;"]*+))', re.S)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.S)
 _CONTINUED: Final = re.compile(rb"([^*]+)(?:\*(\d{1,4}))?(\*)?")
 
@@ -20,7 +20,9 @@ def split(value: bytes) -> tuple[bytes, Parameters]:
     value = value[:ENVELOPE_FIELD_MAX]
     head, semicolon, _ = value.partition(b";")
     if not semicolon:
-        return head.strip(), ()
+        return head.partition(b"(")[0].strip(), ()
+    if b"(" in head:
+        head = head.partition(b"(")[0]
     found = []
     for match in islice(_PARAMETER.finditer(value, len(head)), MIME_PARAMETERS_MAX):
         name, quoted, plain = match.groups()

@@ -12,7 +12,10 @@ from sora.mime.parameters import Parameters
 
 BOUNDARY_MAX: Final = 1_000
 """Octets of a boundary (RFC 2046 allows 70); longer lines are no delimiter."""
+PARAMETERS_MAX: Final = 10_000
+"""Parameters of one message that are kept; each costs far more memory than its octets."""
 
+_NEEDED: Final = (b"boundary", b"charset")
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`{|}~0-9A-Za-z]{1,127}")
 _IDENTITY: Final = frozenset((b"7bit", b"8bit", b"binary"))
 
@@ -80,6 +83,7 @@ class _Scan:
         self.shadowed: list[int | None] = []
         self.open: dict[bytes, int] = {}
         self.cursor = 0
+        self.params = 0
         self.blank = (-1, -1)
 
     def run(self) -> Parsed:
@@ -217,6 +221,10 @@ class _Scan:
         part = Part((), parent, start, body, self.size)
         digest = above is not None and above.is_multipart and above.subtype.lower() == b"digest"
         _describe(part, fields, digest=digest)
+        self.params += len(part.params) + len(part.disposition_params)
+        if self.params > PARAMETERS_MAX:
+            part.params = tuple(pair for pair in part.params if pair[0].lower() in _NEEDED)[:2]
+            part.disposition_params = ()
         if (part.is_multipart or part.is_message) and (
             len(self.stack) >= MIME_DEPTH_MAX or len(self.parts) + 1 >= MIME_PARTS_MAX
         ):
@@ -257,8 +265,8 @@ def _type(part: Part, value: bytes | None, *, digest: bool) -> None:
         head, params = parameters.split(value)
         major, _, minor = head.partition(b"/")
         major, minor = major.strip(), minor.strip()
-        if _TOKEN.fullmatch(major) and _TOKEN.fullmatch(minor):
-            part.type, part.subtype, part.params = major, minor, params
+        if _TOKEN.fullmatch(major) and (token := _TOKEN.match(minor)):
+            part.type, part.subtype, part.params = major, token[0], params
         elif major.lower() == b"text":
             part.params = params
     lowered = part.type.lower()
