@@ -6,6 +6,7 @@ Lines at the top that begin with `# ` set the scene, for the account named last:
     # mailbox NAME [SPECIAL-USE] [subscribed]
     # messages MAILBOX COUNT [FLAG ...]      simple mails "Number 1", "Number 2" ...
     # message MAILBOX [FLAG ...] <<          the mail follows, to a line `>>`
+    # delivered MAILBOX [FLAG ...] <<        as `message`, with the trace header before a line `--`
     # next-uid MAILBOX NUMBER                memory only
     # setting NAME VALUE                     see `Settings` in tests/dialogs/world.py
     # begin STATE                            how each client begins: `authenticated`, `selected NAME` or
@@ -50,8 +51,8 @@ class Account:
     aliases: list[str]
     mailboxes: list[tuple[str, str | None, bool]] = attrs.Factory(list)
     """(name, special use, subscribed)"""
-    messages: list[tuple[str, list[str], bytes]] = attrs.Factory(list)
-    """(mailbox, flags, mail)"""
+    messages: list[tuple[str, list[str], bytes, bytes]] = attrs.Factory(list)
+    """(mailbox, flags, trace header, mail)"""
     next_uids: list[tuple[str, int]] = attrs.Factory(list)
 
 
@@ -129,9 +130,12 @@ def _scene(dialog: Dialog, words: list[str], block: bytes | None) -> None:
         case ["messages", mailbox, count, *flags]:
             held = dialog.accounts[-1].messages
             first = len(held) + 1
-            held += [(mailbox, flags, simple(number)) for number in range(first, first + int(count))]
+            held += [(mailbox, flags, b"", simple(number)) for number in range(first, first + int(count))]
         case ["message", mailbox, *flags] if block is not None:
-            dialog.accounts[-1].messages.append((mailbox, flags, block))
+            dialog.accounts[-1].messages.append((mailbox, flags, b"", block))
+        case ["delivered", mailbox, *flags] if block is not None:
+            trace, _, mail = block.partition(b"--\r\n")
+            dialog.accounts[-1].messages.append((mailbox, flags, trace, mail))
         case ["next-uid", mailbox, number]:
             dialog.accounts[-1].next_uids.append((mailbox, int(number)))
         case ["setting", name, value]:

@@ -98,8 +98,8 @@ class RunnerTests(unittest.TestCase):
             "## remark\n# account a@b.c pw x@b.c\n# mailbox Sent \\Sent subscribed\n# messages INBOX 2 \\Seen\n"
             "# message INBOX <<\nSubject: x\n\ny\n>>\n# setting recent kept\n# begin selected INBOX\nC: hi\n"
         )
-        messages = [("INBOX", ["\\Seen"], simple(1)), ("INBOX", ["\\Seen"], simple(2))]
-        messages.append(("INBOX", [], b"Subject: x\r\n\r\ny\r\n"))
+        messages = [("INBOX", ["\\Seen"], b"", simple(1)), ("INBOX", ["\\Seen"], b"", simple(2))]
+        messages.append(("INBOX", [], b"", b"Subject: x\r\n\r\ny\r\n"))
         account = Account("a@b.c", "pw", ["x@b.c"], [("Sent", "\\Sent", True)], messages)
         self.assertEqual(dialog.accounts, [account])
         self.assertEqual((dialog.settings, dialog.begin), ({"recent": "kept"}, ("selected", "INBOX")))

@@ -44,6 +44,7 @@ class Settings:
     """Whether the messages of the scene are still \\Recent."""
     append_max: int = limits.MESSAGE_MAX
     message_max: int = limits.MESSAGE_MAX
+    recipients_max: int = limits.LMTP_RECIPIENTS_MAX
     folders: int = 0
     """Mailboxes `many/f1` ... of the first account."""
 
@@ -103,18 +104,18 @@ class Scene:
             self.ids[account.address] = await self.store.accounts.create(
                 account.address, hashed, made, aliases=account.aliases
             )
-            for mailbox, words, raw in account.messages:
-                await self._insert(account, mailbox, words, raw)
+            for mailbox, words, trace, raw in account.messages:
+                await self._insert(account, mailbox, words, trace, raw)
             if not self.settings.recent:
-                for name in {mailbox for mailbox, _, _ in account.messages}:
+                for name in {mailbox for mailbox, _, _, _ in account.messages}:
                     await self.store.mailboxes.open(self.ids[account.address], name, claim_recent=True)
 
-    async def _insert(self, account: Account, mailbox: str, words: list[str], raw: bytes) -> None:
+    async def _insert(self, account: Account, mailbox: str, words: list[str], trace: bytes, raw: bytes) -> None:
         owner = self.ids[account.address]
         bits, keywords = flags.split(words)
         body = await self.appender.prepare(raw, account=owner, domain=account.address.partition("@")[2])
         row = await self.store.mailboxes.find(owner, mailbox)
-        (done,) = await self.store.messages.insert([NewMessage(row.id, body, flags=bits, keywords=keywords)])
+        (done,) = await self.store.messages.insert([NewMessage(row.id, body, trace, bits, keywords)])
         if isinstance(done, Exception):
             raise done
 
@@ -139,8 +140,14 @@ class Scene:
         deliverer = Deliverer(
             store.accounts, store.mailboxes, store.messages, appender=self.appender, hostname=HOSTNAME
         )
-        size = self.settings.message_max
-        return LmtpFactory(LmtpServices(deliverer, HOSTNAME, wheel=self.wheel, message_max=size))
+        services = LmtpServices(
+            deliverer,
+            HOSTNAME,
+            wheel=self.wheel,
+            message_max=self.settings.message_max,
+            recipients_max=self.settings.recipients_max,
+        )
+        return LmtpFactory(services)
 
     def imap(self) -> ImapFactory:
         """Return an IMAP server over the scene."""
