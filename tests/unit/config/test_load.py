@@ -1,12 +1,16 @@
 """Configuration files are read whole, and every mistake is told at once, with its line."""
 
+from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 
 from twisted.trial import unittest
 
 from sora.core.config.load import load, parse
+from sora.core.config.model import Configuration
 from sora.core.config.secret import Secret
+from sora.core.config.servers import Server
+from sora.core.config.setting import Table, described
 from sora.core.errors import ConfigurationInvalid
 
 OWNERS_EXAMPLES = {
@@ -185,6 +189,48 @@ class MistakesTests(unittest.SynchronousTestCase):
 
     def test_booleans_are_no_numbers(self) -> None:
         self.assertIn("whole number", complaints_of("[auth]\nbcrypt_cost = true\n")[0])
+
+
+class WrongTypesTests(unittest.SynchronousTestCase):
+    """No value whatsoever is more than a complaint."""
+
+    VALUES = (
+        *("true", "-1", "0", "99999999999999999999", "1.5", "nan", "1979-05-27T07:32:00Z", "07:32:00", "[]", "{}"),
+        *(
+            '""',
+            '"x"',
+            '"\\u0000"',
+            '"9999999999999999999999d"',
+            '"99999999999999999999gb"',
+            '"~nobody-here/x"',
+            '"[::"',
+        ),
+        *("[1]", "[[]]", '[""]', "[{}]", "{ a = 1 }", '"file:\\u0000"', '"env:"', '"env:A=B"', '":99999"', '"unix:x"'),
+    )
+
+    def paths(self, section: type, prefix: str) -> Iterator[str]:
+        for name, (description, _) in described(section).items():
+            yield f"{prefix}{name}"
+            if isinstance(description, Table) and not description.many:
+                yield from self.paths(description.section, f"{prefix}{name}.")
+
+    def test_every_setting_takes_or_refuses_every_kind_of_value(self) -> None:
+        keys = [
+            *self.paths(Configuration, ""),
+            *self.paths(Server, "servers.imap."),
+            "servers",
+            "servers.imap",
+            "server",
+        ]
+        accepted = 0
+        for key in keys:
+            for value in self.VALUES:
+                try:
+                    parse(f"{key} = {value}\n", None, {})
+                    accepted += 1
+                except ConfigurationInvalid as error:
+                    self.assertTrue(error.complaints)
+        self.assertTrue(0 < accepted < len(keys) * len(self.VALUES) // 2, accepted)
 
 
 class ValuesTests(unittest.SynchronousTestCase):

@@ -15,6 +15,8 @@ from sora.core.config.secret import MASK, Secret
 
 SHOWN_MAX: Final = 60
 """Characters of a wrong value that a complaint repeats."""
+SIZE_MAX: Final = 2**53
+DURATION_MAX: Final = 100 * 366 * 86_400.0
 
 
 @attrs.frozen
@@ -26,7 +28,10 @@ class Place:
 
     def path(self, text: str) -> Path:
         """Return a path; a relative one starts at the folder of the configuration file."""
-        path = Path(text).expanduser()
+        try:
+            path = Path(text).expanduser()
+        except RuntimeError:
+            raise ValueError(f"{text}: the home directory is not known") from None
         return path if self.directory is None or path.is_absolute() else self.directory / path
 
 
@@ -65,17 +70,21 @@ def _boolean(value: Any, _: Place) -> bool:
 
 
 def _size(value: Any, _: Place) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if not isinstance(value, str):
+    size = value
+    if isinstance(value, str):
+        size = units.parse_size(value)
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= SIZE_MAX:
         raise _wrong(value, 'a size such as "25mb"')
-    return units.parse_size(value)
+    return size
 
 
 def _duration(value: Any, _: Place) -> float:
     if not isinstance(value, str):
         raise _wrong(value, 'a duration such as "30s", "1h30m" or "14d"')
-    return units.parse_duration(value)
+    seconds = units.parse_duration(value)
+    if seconds > DURATION_MAX:
+        raise _wrong(value, "a duration of at most a hundred years")
+    return seconds
 
 
 def _path(value: Any, place: Place) -> Path:
@@ -160,6 +169,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 def _network(value: Any, _: Place) -> Network:
     try:
+        # A number would be taken for an address too.
+        if not isinstance(value, str):
+            raise ValueError(value)
         return ipaddress.ip_network(value, strict=False)
     except ValueError:
         raise _wrong(value, 'a network such as "10.0.0.0/8" or "::1"') from None

@@ -110,8 +110,9 @@ class _Reading:
             del document["server"]
             self._entries(entries, found, document)
         shared = tables.get("trusted_networks")
-        if shared is not None:
-            document.setdefault("server", {}).setdefault("trusted_networks", shared)
+        everyone = document.setdefault("server", {}) if shared is not None else None
+        if isinstance(everyone, dict):
+            everyone.setdefault("trusted_networks", shared)
         return found
 
     def _entries(self, entries: list[Any], found: dict[str, Server], document: dict[str, Any]) -> None:

@@ -19,7 +19,10 @@ class EveryServer:
     """What holds for every server."""
 
     trusted_networks: tuple[Network, ...] = setting(
-        many(NETWORK), (), "Networks trusted by every server, beside those it names.", example=["10.0.0.0/8"]
+        many(NETWORK),
+        (),
+        "Networks that may deliver to LMTP servers which name none of their own.",
+        example=["10.0.0.0/8"],
     )
     client_filters: tuple[ClientFilter, ...] = tables(ClientFilter)
 
