@@ -69,15 +69,16 @@ class Authenticator:
         Raises `AuthenticationFailed`, `Busy` and what reading the account raises.
         """
         secret = password.encode("utf-8", "surrogatepass") if isinstance(password, str) else password
+        possible = True
         try:
             address = str(addresses.parse(login))
         except AddressInvalid:
-            # No account can have such a name; the longest throttle key is the longest address.
-            address = login[: addresses.ADDRESS_MAX].lower()
+            # No account has such a name, and a database need not take it; a throttle key must not be longer than this.
+            address, possible = login[: addresses.ADDRESS_MAX].lower(), False
         await self._wait(address, peer)
         if not 0 < len(secret) <= PASSWORD_MAX or b"\0" in secret:
             secret = b""
-        found = await self._accounts.login(address)
+        found = await self._accounts.login(address) if possible else None
         refused = await self._refused(found, address, secret, mechanism)
         if found is None or refused is not None:
             if self._throttle is not None:

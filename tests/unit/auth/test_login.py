@@ -139,6 +139,15 @@ class SignInTests(LoginTestCase):
         for one in waiting:
             self.assertEqual(str(self.failureResultOf(one, AuthenticationFailed).value), REFUSAL)
 
+    def test_a_name_that_no_account_can_have_does_not_reach_the_database(self) -> None:
+        asked: list[str] = []
+        login = self.store.accounts.login
+        self.patch(self.store.accounts, "login", lambda address: asked.append(address) or login(address))
+        for name in ("\0@example.org", "\udcff@example.org", "", "a@", "user\n@example.org"):
+            self.assertEqual(self.refusal(name), REFUSAL)
+        self.refusal("other@example.org")
+        self.assertEqual(asked, ["other@example.org"])
+
     def test_a_deleted_account_is_refused(self) -> None:
         self.successResultOf(self.sign_in())
         self.successResultOf(self.store.accounts.set_status(self.account, AccountStatus.DELETED))
