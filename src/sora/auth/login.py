@@ -86,7 +86,7 @@ class Authenticator:
             self.log.info(
                 "sign-in refused: {why}; name {name}, peer {peer}, {protocol} {mechanism}",
                 why=refused,
-                name=address,
+                name=address.encode("utf-8", "backslashreplace").decode(),
                 peer=peer or "local",
                 protocol=protocol,
                 mechanism=mechanism,
