@@ -205,12 +205,14 @@ _template_made = False
 
 
 def server() -> Server:
-    """Return this process's server, started if need be."""
+    """Return this process's server, started if need be.
+
+    Not stopped when the reactor shuts down: trial's workers let it do so after every test.
+    """
     global _server
     if _server is None:
         _server = Server()
         atexit.register(_server.stop)
-        installed_reactor.addSystemEventTrigger("after", "shutdown", _server.stop)  # type: ignore[attr-defined]
     return _server
 
 
