@@ -61,7 +61,9 @@ class MemoryTransport(StringTransport):
 class MemoryClient:
     """A client over a `MemoryTransport`."""
 
-    def __init__(self, factory: Factory, clock: Clock) -> None:
+    def __init__(self, factory: Factory, clock: Clock, piece: int | None = None) -> None:
+        """Send in pieces of so many octets, each its own segment; None: each write in one."""
+        self._piece = piece
         self._clock = clock
         self._transport = MemoryTransport(clock)
         self._transport.server = factory.buildProtocol(PEER)
@@ -76,7 +78,9 @@ class MemoryClient:
 
     async def send(self, data: bytes) -> None:
         """Send octets in one write."""
-        self._transport.deliver(data)
+        step = self._piece or len(data)
+        for at in range(0, len(data), step):
+            self._transport.deliver(data[at : at + step])
         self._turn()
 
     async def line(self) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Every dialog of tests/dialogs/lmtp, over the in-memory store, and over PostgreSQL and TCP."""
+"""Every dialog of tests/dialogs/lmtp: over the in-memory store, also octet by octet; over PostgreSQL and TCP."""
 
 from twisted.trial import unittest
 
@@ -13,9 +13,11 @@ from tests.integration.database import DatabaseTests
 class LmtpInMemoryTests(unittest.TestCase):
     """LMTP over memory."""
 
+    piece: int | None = None
+
     async def hold(self, dialog: Dialog) -> None:
         """Hold one dialog."""
-        world = MemoryWorld(dialog)
+        world = MemoryWorld(dialog, piece=self.piece)
         await world.set_up()
         world.factory = world.lmtp()
         run = Run(dialog, world)
@@ -23,6 +25,12 @@ class LmtpInMemoryTests(unittest.TestCase):
             await run.hold()
         finally:
             await run.hang_up()
+
+
+class LmtpOctetByOctetTests(LmtpInMemoryTests):
+    """The same in the smallest segments: no answer depends on how octets are cut (case T4)."""
+
+    piece = 1
 
 
 @every_dialog("lmtp", over_memory=False)

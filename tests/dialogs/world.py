@@ -176,7 +176,8 @@ def _at_once(function: Any, argument: Any, /) -> "Deferred[Any]":
 class MemoryWorld(Scene):
     """A server over the in-memory store; clients are transports in memory, time is ours."""
 
-    def __init__(self, dialog: Dialog) -> None:
+    def __init__(self, dialog: Dialog, *, piece: int | None = None) -> None:
+        self._piece = piece
         clock = Clock()
         clock.advance(EPOCH)
         super().__init__(MemoryStore(clock), MemoryObjects(clock), dialog, clock)
@@ -192,7 +193,7 @@ class MemoryWorld(Scene):
 
     async def connect(self) -> MemoryClient:
         """Connect a client."""
-        return MemoryClient(self.factory, self.clock)
+        return MemoryClient(self.factory, self.clock, self._piece)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, second by second."""
