@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial import unittest
 
 from sora.core.uidset import STAR, UidSet
-from sora.imap.view import Expunges, SessionView, Version
+from sora.imap.version import Version
+from sora.imap.view import Expunges, SessionView
 
 ACTIONS = st.lists(
     st.tuples(

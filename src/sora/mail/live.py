@@ -17,7 +17,7 @@ from sora.aio import Once, start
 from sora.core.errors import NoSuchMailbox, SoraError
 from sora.core.events import FeedLost, MailboxChanged
 from sora.core.ids import AccountId, MailboxId, ModSeq
-from sora.imap.view import Version
+from sora.imap.version import Version
 from sora.store.interfaces import Feed, Mailboxes
 from sora.store.model import Changes, Columns, FlagsStored, MailboxRow, Opened
 

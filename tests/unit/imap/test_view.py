@@ -6,7 +6,8 @@ from twisted.trial import unittest
 
 from sora.core.flags import FLAGGED, SEEN
 from sora.core.uidset import STAR, UidSet
-from sora.imap.view import HISTORY_MAX, STEP_MAX, Expunges, SessionView, Version
+from sora.imap.version import HISTORY_MAX, STEP_MAX, Version
+from sora.imap.view import Expunges, SessionView
 
 
 def version(*uids: int, modseq: int = 10) -> Version:

@@ -37,6 +37,21 @@ class ChangeTests(unittest.SynchronousTestCase):
         self.post.done(self.changer.store(self.mailbox, changes))
         self.assertEqual((list(self.mailbox.version.flags), self.mailbox.version.keywords), ([8, 0, 0], {2: ("a",)}))
 
+    def test_of_two_changes_of_one_message_in_one_store_the_last_is_visible(self):
+        self.deafen()
+        changes = [FlagChange((1,), Change.REPLACE, flags, words) for flags, words in ((8, ("a",)), (1, ("b",)))]
+        self.post.done(self.changer.store(self.mailbox, changes))
+        self.assertEqual((self.mailbox.version.flags[0], self.mailbox.version.keywords), (1, {1: ("b",)}))
+
+    def test_a_store_or_expunge_whose_commit_is_unknown_is_an_error_and_shows_what_is(self):
+        self.deafen()
+        self.post.messages.failing["store"] = CommitUnknown("lost")
+        self.failureResultOf(start(self.delete(1)), CommitUnknown)
+        self.assertEqual(self.mailbox.version.flags[0], DELETED)
+        self.post.messages.failing["expunge"] = CommitUnknown("lost")
+        self.failureResultOf(start(self.changer.expunge(self.mailbox, None, self.post.actor)), CommitUnknown)
+        self.assertEqual(list(self.mailbox.version.uids), [2, 3])
+
     def test_a_copy_into_the_open_mailbox_is_visible(self):
         self.deafen()
         copied = self.post.done(self.changer.copy(self.mailbox, [2], self.mailbox.row.id))

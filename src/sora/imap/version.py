@@ -1,0 +1,205 @@
+"""The only place for a mailbox's messages at one moment: packed columns that all sessions of a process share.
+
+Making the next version copies whole columns and touches only the messages that changed: it costs little for
+a hundred thousand messages, and whoever still needs the older version simply keeps it.
+"""
+
+from array import array
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Final
+
+import attrs
+
+HISTORY_MAX: Final = 256
+"""Steps remembered between versions; a session further behind compares the columns instead."""
+STEP_MAX: Final = 1_000
+"""UIDs one remembered step may name; a larger one is found by comparing, so that history stays small."""
+
+Keywords = Mapping[int, tuple[str, ...]]
+"""Of each UID that has keywords."""
+
+
+@attrs.frozen
+class Step:
+    """What made one version of the one before it."""
+
+    serial: int
+    vanished: Sequence[int]
+    changed: Sequence[int]
+    """UIDs that were there before and have other flags now."""
+    modseq: int | None
+    """The one change this was, or None if it may have been several."""
+
+
+def position(uids: "array[int]", uid: int) -> int:
+    """Return the index of a UID in an ascending column, or -1."""
+    index = bisect_left(uids, uid)
+    return index if index < len(uids) and uids[index] == uid else -1
+
+
+def _without(column: "array[int]", gone: Sequence[int]) -> "array[int]":
+    """Copy a column without the given ascending indexes, run by run."""
+    kept = array(column.typecode)
+    for before, after in pairwise((-1, *gone, len(column))):
+        kept += column[before + 1 : after]
+    return kept
+
+
+class Version:
+    """A mailbox's messages at `modseq`, ascending by UID. Nobody changes one after it is made."""
+
+    __slots__ = ("_history", "flags", "keywords", "modseq", "modseqs", "serial", "uids")
+
+    def __init__(
+        self,
+        modseq: int,
+        *,
+        uids: "array[int]",
+        flags: "array[int]",
+        modseqs: "array[int]",
+        keywords: Keywords,
+    ) -> None:
+        self.modseq = modseq
+        self.uids = uids
+        """typecode `I`"""
+        self.flags = flags
+        """typecode `B`: bits of `core.flags`"""
+        self.modseqs = modseqs
+        """typecode `Q`"""
+        self.keywords = keywords
+        self.serial = 0
+        self._history: deque[Step] = deque(maxlen=HISTORY_MAX)
+
+    def index(self, uid: int) -> int:
+        """Return where a UID stands in the columns, or -1."""
+        return position(self.uids, uid)
+
+    def apply(
+        self,
+        modseq: int,
+        *,
+        uids: Sequence[int],
+        flags: Sequence[int],
+        modseqs: Sequence[int],
+        keywords: Keywords,
+        vanished: Iterable[int] = (),
+    ) -> "Version":
+        """Return the version after changes up to `modseq`: messages as they are now, and UIDs that are gone.
+
+        What is known already changes nothing; returns this very version if nothing is new. Raises `ValueError`
+        if a new UID is below a known one: UIDs are assigned ascending (RFC 3501 2.3.1.1).
+        """
+        last = self.uids[-1] if self.uids else 0
+        changed: list[tuple[int, int]] = []
+        """(index here, index there)"""
+        arrived: list[int] = []
+        for there, uid in enumerate(uids):
+            here = self.index(uid) if uid <= last else -1
+            if here >= 0:
+                if self._differs(here, modseqs[there], flags[there], keywords.get(uid, ())):
+                    changed.append((here, there))
+            elif uid > last:
+                arrived.append(there)
+            elif modseqs[there] > self.modseq:
+                raise ValueError(f"UID {uid} appeared below {last}")
+        gone = sorted({here for uid in vanished if (here := self.index(uid)) >= 0})
+        if modseq <= self.modseq and not (changed or arrived or gone):
+            return self
+        if not (changed or arrived or gone):
+            return self._next(modseq, (self.uids, self.flags, self.modseqs, self.keywords), (), ())
+        new_flags, new_modseqs = self.flags, self.modseqs
+        if changed or arrived:
+            new_flags, new_modseqs = self.flags[:], self.modseqs[:]
+        for here, there in changed:
+            new_flags[here] = flags[there]
+            new_modseqs[here] = modseqs[there]
+        new_uids = self.uids
+        if arrived:
+            new_uids = self.uids[:]
+            new_uids.extend(uids[there] for there in arrived)
+            new_flags.extend(flags[there] for there in arrived)
+            new_modseqs.extend(modseqs[there] for there in arrived)
+        if gone:
+            new_uids, new_flags, new_modseqs = (_without(c, gone) for c in (new_uids, new_flags, new_modseqs))
+        touched = [uids[there] for _, there in changed]
+        lost = [self.uids[here] for here in gone]
+        words = self._reworded(keywords, [*touched, *(uids[there] for there in arrived)], lost)
+        return self._next(modseq, (new_uids, new_flags, new_modseqs, words), touched, lost)
+
+    def replace(
+        self,
+        modseq: int,
+        *,
+        uids: "array[int]",
+        flags: "array[int]",
+        modseqs: "array[int]",
+        keywords: Keywords,
+    ) -> "Version":
+        """Return the version after this one that has exactly these columns, read anew at `modseq`."""
+        if modseq == self.modseq and uids == self.uids and modseqs == self.modseqs:
+            return self
+        return self._next(modseq, (uids, flags, modseqs, keywords), None, None)
+
+    def steps_from(self, older: "Version") -> list[Step]:
+        """Return what happened after `older`, an earlier version of the same mailbox."""
+        if older is self:
+            return []
+        steps = [step for step in self._history if older.serial < step.serial <= self.serial]
+        if len(steps) == self.serial - older.serial:
+            return steps
+        return [_compare(older, self)]
+
+    def _differs(self, here: int, modseq: int, flags: int, keywords: tuple[str, ...]) -> bool:
+        """Tell whether this is news: newer, or another change of the same transaction, which has the same modseq."""
+        known = self.modseqs[here]
+        if modseq != known:
+            return modseq > known
+        return flags != self.flags[here] or keywords != self.keywords.get(self.uids[here], ())
+
+    def _reworded(self, keywords: Keywords, touched: Sequence[int], lost: Sequence[int]) -> Keywords:
+        if not keywords and not self.keywords:
+            return self.keywords
+        words = dict(self.keywords)
+        for uid in touched:
+            if uid in keywords:
+                words[uid] = keywords[uid]
+            else:
+                words.pop(uid, None)
+        for uid in lost:
+            words.pop(uid, None)
+        return words
+
+    def _next(
+        self,
+        modseq: int,
+        columns: "tuple[array[int], array[int], array[int], Keywords]",
+        changed: Sequence[int] | None,
+        vanished: Sequence[int] | None,
+    ) -> "Version":
+        uids, flags, modseqs, keywords = columns
+        version = Version(max(modseq, self.modseq), uids=uids, flags=flags, modseqs=modseqs, keywords=keywords)
+        version.serial = self.serial + 1
+        version._history = self._history
+        if changed is None or vanished is None or len(changed) + len(vanished) > STEP_MAX:
+            self._history.clear()
+        else:
+            one = modseq if modseq == self.modseq + 1 else None
+            self._history.append(Step(version.serial, vanished, changed, one))
+        return version
+
+
+def _compare(old: Version, new: Version) -> Step:
+    """Find what lies between two versions from their columns alone."""
+    count = len(old.uids)
+    vanished: list[int] = []
+    if new.uids[:count] != old.uids:
+        vanished = sorted(set(old.uids).difference(new.uids))
+    elif new.modseqs[:count] == old.modseqs:
+        return Step(new.serial, (), (), None)
+    before = dict(zip(old.uids, old.modseqs, strict=True))
+    changed = [uid for uid, m in zip(new.uids, new.modseqs, strict=True) if before.get(uid, m) != m]
+    one = new.modseq if new.modseq == old.modseq + 1 else None
+    return Step(new.serial, vanished, changed, one)
