@@ -89,10 +89,10 @@ def codec(name: str) -> str | None:
     name = name.strip("\"' \t").lower()[:64]
     name = _ALIASES.get(name, name)
     try:
+        b"a".decode(name, "replace")  # refuses what does not make text, as lookup does not
         found = codecs.lookup(name)
-        if found.name in _REFUSED or not isinstance(found.decode(b"a", "replace")[0], str):
+        if found.name in _REFUSED:
             return None
-        b"a".decode(found.name, "replace")
     except (LookupError, ValueError, UnicodeError):
         return None
     return found.name

@@ -8,28 +8,22 @@ from sora.core.limits import PREVIEW_MAX, TEXT_MAX
 from sora.mime import decode, parameters
 from sora.mime.parse import Parsed, Part
 
-_BLOCKS: Final = (
-    *("address", "article", "aside", "blockquote", "br", "center", "dd", "div", "dl", "dt", "fieldset", "figure"),
-    *("footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "img", "li", "main", "nav", "ol"),
-    *("option", "p", "pre", "section", "table", "tbody", "td", "tfoot", "th", "thead", "title", "tr", "ul"),
-)
 _HIDDEN: Final = re.compile(r"<(?:(!--)|(script|style)(?![a-z0-9-]))", re.I)
 _ENDS: Final = {
     "!--": re.compile("-->"),
     "script": re.compile("</script[^<>]*+>?", re.I),
     "style": re.compile("</style[^<>]*+>?", re.I),
 }
-_GAPS: Final = {
-    slash + name: " " for word in _BLOCKS for name in (word, word.upper(), word.title()) for slash in ("", "/")
-}
-_TAG: Final = re.compile(r"<(?:(/?[a-zA-Z][a-zA-Z0-9]*+)|[/!?])[^<>]*+>")
-_CHUNK: Final = 65_536
-"""Characters of markup taken apart at once, so that a page of tags costs little memory."""
+_INLINE: Final = re.compile(
+    r"</?(?:[abiqsuABIQSU]|s(?:pan|trong|mall|u[bp])|em|font|S(?:PAN|TRONG|MALL|U[BP])|EM|FONT|code|tt|big|label|ins"
+    r"|del|mark|abbr|cite|wbr)(?:\s[^<>]*+)?>"
+)
+_TAG: Final = re.compile(r"<[/!?a-zA-Z][^<>]*+>")
 _BROKEN_ENTITY: Final = re.compile(r"&#0*\d{8,};?")
 
 
 def html_to_text(markup: str) -> str:
-    """Return what a reader sees: no tags, scripts, styles or comments; block tags become spaces."""
+    """Return what a reader sees: no tags, scripts, styles or comments; all but inline tags become spaces."""
     kept: list[str] = []
     at = 0
     while (match := _HIDDEN.search(markup, at)) is not None:
@@ -37,23 +31,8 @@ def html_to_text(markup: str) -> str:
         end = _ENDS[(match[1] or match[2]).lower()].search(markup, match.end())
         at = end.end() if end else len(markup)
     kept.append(markup[at:])
-    seen = _without_tags(" ".join(kept))
+    seen = _TAG.sub(" ", _INLINE.sub("", " ".join(kept)))
     return html.unescape(_BROKEN_ENTITY.sub(" ", seen)) if "&" in seen else seen
-
-
-def _without_tags(markup: str) -> str:
-    out: list[str] = []
-    start = 0
-    while start < len(markup):
-        cut = len(markup)
-        if cut - start > _CHUNK:
-            cut = markup.find("<", start + _CHUNK)
-            cut = cut if cut >= 0 else len(markup)
-        pieces: list[str | None] = list(_TAG.split(markup[start:cut]))
-        pieces[1::2] = [_GAPS.get(tag, "") if tag else "" for tag in pieces[1::2]]
-        out.append("".join([piece or "" for piece in pieces]))
-        start = cut
-    return "".join(out)
 
 
 def part_text(raw: bytes, part: Part, *, octets_max: int = 4 * TEXT_MAX) -> str:
