@@ -511,18 +511,28 @@ COMMENT ON FUNCTION transfer_messages IS
 
 CREATE FUNCTION arrivals_from(box_id bigint, since bigint, last_change bigint) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    message record;
-    begins bigint;
+    page record;
+    upper bigint := 4294967296;
+    step integer := 16;
+    begins bigint := 4294967296;
 BEGIN
     IF last_change > since THEN
         RETURN 0;
     END IF;
-    -- Nothing but arrivals: they are at the end, in the order of their modseqs.
-    FOR message IN SELECT uid, modseq FROM messages WHERE mailbox_id = box_id ORDER BY uid DESC LOOP
-        EXIT WHEN message.modseq <= since;
-        begins := message.uid;
+    -- Nothing but arrivals: they are at the end, in the order of their modseqs. Read backwards in growing pages;
+    -- the LIMIT keeps the planner from sorting the whole mailbox for the sake of its last few rows.
+    LOOP
+        SELECT count(*) AS n, count(*) FILTER (WHERE modseq > since) AS new, min(uid) AS lowest,
+               min(uid) FILTER (WHERE modseq > since) AS begins
+          INTO page
+          FROM (SELECT uid, modseq FROM messages WHERE mailbox_id = box_id AND uid < upper
+                 ORDER BY uid DESC LIMIT step) AS m;
+        begins := least(begins, page.begins);
+        EXIT WHEN page.n < step OR page.new < page.n;
+        upper := page.lowest;
+        step := least(step * 4, 16384);
     END LOOP;
-    RETURN coalesce(begins, 4294967296);
+    RETURN begins;
 END $$;
 COMMENT ON FUNCTION arrivals_from IS 'The UID from which messages with a modseq above `since` are; 0: anywhere.';
 
