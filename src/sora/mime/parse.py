@@ -153,7 +153,7 @@ class _Scan:
             self.boundaries.pop()
             self.shadowed.pop()
             part = self.parts[index]
-            part.end = max(end, part.body_start)
+            end = part.end = max(end, part.body_start)  # what holds a part ends no earlier than it
             if part.is_multipart and not part.children:
                 part.children = 1
                 self.parts.append(Part((*part.number, 1), index, part.end, part.end, part.end))

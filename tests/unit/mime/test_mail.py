@@ -82,6 +82,14 @@ class Structure(unittest.SynchronousTestCase):
         )
         self.assertEqual((section(raw, 1, 1), section(raw, 2)), (b"1", b"2"))
 
+    def test_a_line_break_may_end_a_contained_header_and_belong_to_the_delimiter(self) -> None:
+        raw = (
+            b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n"
+            b"A: b\r\n\r\n--b--\r\n"
+        )
+        _, outer, inner = parse(raw).parts
+        self.assertEqual((outer.end, inner.body_start, inner.end), (inner.end, inner.end, raw.index(b"--b--")))
+
     def test_strings_are_quoted_if_they_can_be(self) -> None:
         self.assertEqual(string(b'a"\\'), b'"a\\"\\\\"')
         self.assertEqual(string(b"\xc3\xa9"), b"{2}\r\n\xc3\xa9")
