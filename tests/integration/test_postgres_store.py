@@ -4,6 +4,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 
 from sora.aio import gather
@@ -12,10 +13,10 @@ from sora.core.errors import Busy, DatabaseUnavailable
 from sora.core.events import FeedLost, MailboxChanged
 from sora.core.flags import ANSWERED, DELETED, FLAGGED, SEEN, Change
 from sora.core.ids import MailboxId, ModSeq, Uid
-from sora.postgres.store import PostgresStore
+from sora.postgres.store import PostgresStore, open_store
 from sora.store.model import Actor, FlagChange, Inserted, NewMailbox, Want
 from tests.contract.mail import message, new_body, new_message
-from tests.integration.database import DatabaseTests
+from tests.integration.database import DatabaseTests, server
 
 BOXES = (NewMailbox("INBOX"), NewMailbox("Work"))
 
@@ -304,6 +305,32 @@ class ReadingTests(StoreTests):
         body = new_body(message("strange"), subject=strange, fields={"subject": strange}, body_text=strange)
         ((inserted),) = await self.store.messages.insert([new_message(self.inbox, body=body)])
         self.assertIsInstance(inserted, Inserted)
+
+
+class StandbyTests(StoreTests):
+    """Reading from a second server: here the same one, or none."""
+
+    async def reading(self, **changed: Any) -> PostgresStore:
+        """Open a store with a read endpoint."""
+        standby = server().settings(self.settings.name, writable=False, **changed)
+        store = open_store(self.settings, reactor, reading=standby)
+        await store.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(store.stop()))
+        return store
+
+    async def test_fetch_is_served_by_the_read_endpoint(self) -> None:
+        uids = await self.fill(3)
+        store = await self.reading()
+        before = store.pool.counters.round_trips
+        rows = await store.messages.fetch(self.inbox, uids, Want.SIZE)
+        self.assertEqual([row.uid for row in rows], uids)
+        self.assertEqual(store.pool.counters.round_trips, before)
+
+    async def test_the_primary_serves_while_the_read_endpoint_is_away(self) -> None:
+        uids = await self.fill(3)
+        store = await self.reading(socket_dir="/nowhere")
+        rows = await store.messages.fetch(self.inbox, uids, Want.SIZE)
+        self.assertEqual([row.uid for row in rows], uids)
 
 
 class FeedTests(StoreTests):

@@ -221,8 +221,11 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         """Take the reactor's word that the socket is gone."""
         if self._watched < 0:
             super().connectionLost(reason)
-        else:
-            self._step()
+            return
+        self._step()
+        if self._watched >= 0:
+            # libpq has not noticed, but nobody watches the socket any more.
+            self._lost(Failure(psycopg2.OperationalError("the connection was lost")))  # type: ignore[no-untyped-call]
 
     def checkForNotifies(self) -> None:  # noqa: N802
         """Hand out what NOTIFY brought, at once."""

@@ -37,6 +37,10 @@ _APPLIED: Final = "SELECT version, compat_version FROM schema_version"
 _RECORD: Final = "INSERT INTO schema_version (version, compat_version) VALUES (%(version)s, %(compat)s)"
 
 
+WAIT_MAX: Final = 120.0
+"""Seconds to wait for another node that is migrating."""
+
+
 @attrs.frozen
 class Delta:
     """One step of the schema."""
@@ -59,24 +63,26 @@ def deltas() -> list[Delta]:
     return sorted(found, key=lambda delta: delta.version)
 
 
-async def migrate(settings: DatabaseSettings, reactor: Any) -> list[int]:
-    """Apply what is missing and return the versions applied.
+async def migrate(settings: DatabaseSettings, reactor: Any, *, wait_max: float = WAIT_MAX) -> list[int]:
+    """Apply what is missing and return the versions applied; `wait_max`: seconds for another node to finish.
 
-    Raises `DatabaseUnavailable`; `ConfigurationInvalid` if the database needs a newer program than this.
+    Raises `DatabaseUnavailable`, `Busy`; `ConfigurationInvalid` if the database needs a newer program than this.
     """
     connection = await Opener(settings, reactor).start()
     try:
-        return await _migrate(connection, deltas())
+        return await _migrate(connection, deltas(), wait_max)
     except psycopg2.Error as error:
         raise translate(error, changes=False) from error
     finally:
         connection.close()
 
 
-async def _migrate(connection: Connection, steps: list[Delta]) -> list[int]:
-    # Another node may be at it for long; the lock is the session's and ends with it.
-    await connection.query("SET statement_timeout = 0; SET lock_timeout = 0; SET client_min_messages = warning")
+async def _migrate(connection: Connection, steps: list[Delta], wait_max: float) -> list[int]:
+    # Another node may be at it; the lock is the session's and ends with it.
+    await connection.query("SET statement_timeout = 0; SET client_min_messages = warning")
+    await connection.query(f"SET lock_timeout = {round(wait_max * 1000)}")
     await connection.query(f"SELECT pg_advisory_lock({_LOCK})")
+    await connection.query("SET lock_timeout = 0")
     await connection.query(_CREATE)
     rows = await connection.query(_APPLIED)
     applied = {int(version) for version, _ in rows}
