@@ -22,11 +22,11 @@ class Options(usage.Options):
 
 
 def makeService(options: Options, only: str | None = None) -> IService:
-    """Build the service; `only` restricts it to servers of one type. Raises `usage.UsageError`."""
+    """Build the service; `only` restricts it to servers of one type. Ends with the complaints if it cannot be."""
     from sora.core.errors import ConfigurationInvalid
     from sora.service.run import service_for
 
     try:
         return service_for(options.path("config"), options.path("state"), only=only)
     except ConfigurationInvalid as error:
-        raise usage.UsageError("\n" + "\n".join(error.complaints)) from None
+        raise SystemExit("\n".join(f"sora: {complaint}" for complaint in error.complaints)) from None

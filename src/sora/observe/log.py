@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import attrs
-from twisted.logger import FileLogObserver, ILogObserver, LogLevel, formatEvent
+from twisted.logger import ILogObserver, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -36,6 +36,8 @@ class Form:
 
     level: Any = LogLevel.info
     json: bool = False
+    stream: TextIO | None = None
+    """Where lines go; None: where the observer was told to write."""
     debug: bool = False
     """Whether debug lines are shown: hot paths ask this before they build one."""
 
@@ -43,8 +45,15 @@ class Form:
 form: Final = Form()
 
 
-def configure(*, level: str, json_lines: bool) -> None:
-    """Set what is shown. Raises `KeyError` for an unknown level."""
+def configure(*, level: str, json_lines: bool, output: str = "stderr") -> None:
+    """Set what is shown and where: `stderr`, `stdout` or the path of a file to append to.
+
+    Raises `KeyError` for an unknown level, `OSError` for a file that cannot be written.
+    """
+    if output == "stdout":
+        form.stream = sys.__stdout__
+    elif output != "stderr":
+        form.stream = open(output, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  open as long as we run
     form.level = _LEVELS[level]
     form.json = json_lines
     form.debug = form.level == LogLevel.debug
@@ -80,16 +89,20 @@ def render(event: dict[str, Any]) -> str | None:
 
 
 @implementer(ILogObserver)
-class _Silent:
-    """Drops everything: for a process without a standard error."""
+class _Observer:
+    """Writes the lines of events; without a standard error and a configured output it is silent."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
 
     def __call__(self, event: dict[str, Any]) -> None:
-        return None
+        stream = form.stream or self._stream
+        line = render(event)
+        if stream is not None and line is not None:
+            stream.write(line)
+            stream.flush()
 
 
 def observer(stream: TextIO | None = None) -> ILogObserver:
     """Return the observer that twistd uses, writing to standard error unless told otherwise."""
-    target = stream if stream is not None else sys.stderr
-    if target is None:
-        return _Silent()
-    return FileLogObserver(target, render)
+    return _Observer(stream if stream is not None else sys.stderr)

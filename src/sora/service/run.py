@@ -105,6 +105,10 @@ def service_for(config: Path | None, state: Path | None, *, only: str | None = N
         complaints.append(f"no server{f' of type {only}' if only else ''} is to be started")
     if complaints:
         raise ConfigurationInvalid(complaints)
-    lines.configure(level=configuration.logging.level, json_lines=configuration.logging.format == "json")
+    shown = configuration.logging
+    try:
+        lines.configure(level=shown.level, json_lines=shown.format == "json", output=shown.output)
+    except OSError as error:
+        raise ConfigurationInvalid([f"logging.output: {shown.output}: {error.strerror}"]) from None
     service: IService = Sora(configuration, only=only)
     return service

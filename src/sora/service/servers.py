@@ -47,11 +47,13 @@ class Servers:
         self.wheel = Wheel(reactor)
         self._threads = ThreadPool(1, max(1, (os.cpu_count() or 1) - 1), name="describe")
         store = storage.store
+        background = partial(aio.in_thread, reactor, self._threads)
+        self.searcher = Searcher(store.messages, storage.bodies, background=background)
         self.appender = Appender(
             store.messages,
             store.mailboxes,
             objects=storage.objects,
-            background=partial(aio.in_thread, reactor, self._threads),
+            background=background,
             reader=storage.bodies,
             scope=DedupScope(configuration.storage.dedup_scope),
             staging_max=configuration.storage.staging_max,
@@ -119,7 +121,7 @@ class Servers:
             live=self.live,
             reader=MessageReader(store.messages, self.storage.bodies),
             changer=Changer(store.messages),
-            searcher=Searcher(store.messages, self.storage.bodies),
+            searcher=self.searcher,
             appender=self.appender,
             wheel=self.wheel,
             permits_plaintext=partial(
@@ -131,6 +133,7 @@ class Servers:
             append_max=configuration.append_limit(server),
             idle_timeout=server.idle_timeout + 60.0,
             connections_max=configuration.max_connections(server),
+            connections_per_ip_max=server.max_connections_per_ip,
             greeting=f"{name} ready",
             identity=(("name", "sora"), ("version", __version__)),
         )

@@ -17,7 +17,7 @@ from sora.disk.bodies import DirectoryObjectStore
 from sora.disk.cache import SegmentCache
 from sora.mail.bodies import Reader
 from sora.postgres.checks import verify
-from sora.postgres.migrate import migrate
+from sora.postgres.migrate import WAIT_MAX, migrate
 from sora.postgres.settings import DatabaseSettings
 from sora.postgres.store import PostgresStore, open_store
 from sora.s3.client import S3ObjectStore
@@ -65,7 +65,8 @@ async def _open(
     configuration: Configuration, reactor: Any, closers: list[Callable[[], Awaitable[Any]]], *, serving: bool
 ) -> Storage:
     settings = await _database(configuration, reactor, closers, serving=serving)
-    for number in await migrate(settings, reactor):
+    wait_max = configuration.database.migration_timeout if configuration.database is not None else WAIT_MAX
+    for number in await migrate(settings, reactor, wait_max=wait_max):
         log.info("the database schema is now at version {number}", number=number)
     reading = configuration.database.reading if configuration.database is not None else None
     store = open_store(

@@ -23,13 +23,12 @@ class ImapFactory(Factory):
         self.secure = secure
         self._drained: list[Deferred[None]] = []
 
-    def buildProtocol(self, addr: IAddress | None) -> ImapProtocol | None:
-        if len(self.services.sessions) >= self.services.connections_max:
-            return None
-        session = ImapProtocol(
-            self.services, secure=self.secure, peer=str(peer_ip(addr) or "") if addr is not None else ""
-        )
-        self.services.sessions.add(session)
+    def buildProtocol(self, addr: IAddress | None) -> ImapProtocol:
+        peer = str(peer_ip(addr) or "") if addr is not None else ""
+        refusal = self.services.crowded(peer)
+        session = ImapProtocol(self.services, secure=self.secure, peer=peer, refusal=refusal)
+        if refusal is None:
+            self.services.sessions.add(session)
         return session
 
     def drain(self) -> "Deferred[None]":

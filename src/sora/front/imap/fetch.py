@@ -130,6 +130,8 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: list[tuple[int
         for message in page:
             try:
                 line = _line(here.view, plan.items, numbers[message.row.uid], Source(message.row, message.data))
+            except sections.UnknownEncoding as error:
+                raise Refusal(str(error), b"UNKNOWN-CTE") from None
             except SoraError as error:
                 session.log.warn("a message cannot be read: {error}", error=error)
                 unread += 1

@@ -1,19 +1,29 @@
 """Mailboxes by name: CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, XLIST, NAMESPACE, STATUS (RFC 3501 6.3)."""
 
+from typing import Final
+
 from sora.core.errors import MailboxHasChildren
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import commands, listing, responses
 from sora.imap.commands import StatusItem
 from sora.store.model import MailboxRow
 
+SPECIAL_USES: Final = frozenset(("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash"))
+"""What CREATE can give (RFC 6154 2); the others are views of other mailboxes, which sora does not have."""
+
 
 @handles(commands.Create)
 async def create(session: ImapProtocol, command: commands.Create) -> Done:
-    """Create a mailbox, with the levels above it."""
-    if len(command.special_use) > 1:
-        raise Refusal("one special use per mailbox", b"USEATTR")
+    """Create a mailbox, with the levels above it; a special use belongs to one mailbox of an account."""
+    account = session.signed_in.account
     use = command.special_use[0] if command.special_use else None
-    await session.services.mailboxes.create(session.signed_in.account, command.mailbox, special_use=use)
+    if use is not None:
+        if len(command.special_use) > 1 or use not in SPECIAL_USES:
+            raise Refusal("this special use cannot be given", b"USEATTR")
+        everything = await session.services.mailboxes.listing(account)
+        if any(row.special_use == use for row in everything.mailboxes):
+            raise Refusal("another mailbox has this special use", b"USEATTR")
+    await session.services.mailboxes.create(account, command.mailbox, special_use=use)
     return Done("CREATE completed")
 
 

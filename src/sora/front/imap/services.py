@@ -42,9 +42,20 @@ class ImapServices:
     idle_timeout: float = IDLE_TIMEOUT
     sign_in_timeout: float = SIGN_IN_TIMEOUT
     connections_max: int = 20_000
+    connections_per_ip_max: int | None = None
+    """None: no limit of its own."""
     greeting: str = "ready"
     identity: tuple[tuple[str, str | None], ...] = (("name", "sora"),)
     sessions: "set[ImapProtocol]" = attrs.field(factory=set)
+
+    def crowded(self, peer: str) -> str | None:
+        """Return why one more connection from `peer` is refused, or None."""
+        if len(self.sessions) >= self.connections_max:
+            return "too many connections"
+        limit = self.connections_per_ip_max
+        if limit is not None and peer and sum(session.peer == peer for session in self.sessions) >= limit:
+            return "too many connections from your address"
+        return None
 
     def left(self, session: "ImapProtocol") -> None:
         """A connection has ended."""

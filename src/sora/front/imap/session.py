@@ -89,8 +89,10 @@ class ImapProtocol(Conversation[Incoming]):
 
     log = Logger()
 
-    def __init__(self, services: ImapServices, *, secure: bool, peer: str) -> None:
+    def __init__(self, services: ImapServices, *, secure: bool, peer: str, refusal: str | None = None) -> None:
+        """Serve a peer, or say BYE with the reason of a `refusal`."""
         super().__init__(services.wheel)
+        self._refusal = refusal
         self.services = services
         self.secure = secure
         self.peer = peer
@@ -209,6 +211,9 @@ class ImapProtocol(Conversation[Incoming]):
     async def converse(self) -> None:
         lines.protocol.set("imap")
         lines.session.set(self.name)
+        if self._refusal is not None:
+            self.send(responses.bye(self._refusal, code=b"LIMIT"))
+            return
         self.send(responses.greeting(self.capabilities, self.services.greeting))
         self.expire_in(limits.UNAUTHENTICATED_TIME_MAX)
         while not self.leaving:
