@@ -181,11 +181,12 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
         return None
 
     def _drop(self, connection: Connection) -> None:
-        """Let go of a connection that died, and of those that died with it."""
+        """Let go of a connection that died, and of the idle ones: when a server goes they die one by one."""
         self.counters.lost += 1
         self._forget(connection)
-        for other, _ in list(self._idle):
-            other.probe()
+        idle, self._idle = self._idle, deque()
+        for other, _ in idle:
+            self._forget(other)
 
     def _start(self, job: Job, connection: Connection) -> "Deferred[Any]":
         running: Deferred[Any] = maybeDeferred(job, connection)
@@ -312,9 +313,7 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
         self._give(connection)
 
     def _lost(self, connection: Connection) -> None:
-        self.counters.lost += 1
-        self._idle = deque(entry for entry in self._idle if entry[0] is not connection)
-        self._forget(connection)
+        self._drop(connection)
         self._serve()
 
     def _forget(self, connection: Connection) -> None:
