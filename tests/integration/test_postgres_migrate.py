@@ -7,8 +7,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial import unittest
 
-from sora.aio import gather
-from sora.core.errors import ConfigurationInvalid
+from sora.aio import gather, sleep
+from sora.core.errors import Busy, ConfigurationInvalid, DatabaseUnavailable
 from sora.postgres import migrate
 from sora.postgres.migrate import Delta
 from sora.postgres.settings import DatabaseSettings
@@ -56,6 +56,22 @@ class MigrateTests(unittest.TestCase):
             await self.run_with(broken)
         self.assertEqual(self.sql("SELECT to_regclass('one')::text, to_regclass('two')::text"), [("one", None)])
         self.assertEqual(await self.run_with(STEPS), [2])
+
+    async def test_a_node_killed_in_a_delta_is_followed_by_one_that_continues(self) -> None:
+        running = Deferred.fromCoroutine(self.run_with([STEPS[0], Delta(2, 1, "SELECT pg_sleep(30)")]))
+        kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        while not self.sql(kill):
+            await sleep(reactor, 0.01)
+        with self.assertRaises(DatabaseUnavailable):
+            await running
+        self.assertEqual(await self.run_with(STEPS), [2])
+
+    async def test_a_node_that_takes_too_long_makes_the_others_give_up(self) -> None:
+        other = server().connect(self.settings.name)
+        self.addCleanup(other.close)
+        other.cursor().execute("SELECT pg_advisory_lock(%s)", (migrate._LOCK,))
+        with self.assertRaises(Busy):
+            await migrate.migrate(self.settings, reactor, wait_max=0.05)
 
     async def test_a_program_too_old_for_the_database_is_refused_in_one_sentence(self) -> None:
         await self.run_with([*STEPS, Delta(3, 3, "SELECT 1")])
