@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
+from sora.core.flags import Change
 from sora.core.uidset import STAR, UidSet
 from sora.imap.version import Version
-from sora.imap.view import Expunges, SessionView
+from sora.imap.view import Expunges, OwnStore, SessionView
 
 ACTIONS = st.lists(
     st.tuples(
@@ -115,7 +116,8 @@ class Client:
         named = [uid for uid in uids if uid in self.server.mail and uid in self.flags]
         self.server.flag(named, bits)
         modseqs = [self.server.mail[uid][1] for uid in named]
-        answered = self.view.stored(uids=named, modseqs=modseqs, version=self.server.version, silent=silent)
+        own = OwnStore(named, modseqs, Change.REPLACE, bits)
+        answered = self.view.stored(own, version=self.server.version, silent=silent)
         for uid in named:
             self.flags[uid] = bits
         for number, uid in answered:

@@ -7,13 +7,13 @@ SEARCH (RFC 3501 5.5), and until then what was known of the gone ones is answere
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Final
 
 import attrs
 
-from sora.core.flags import SEEN
+from sora.core.flags import SEEN, Change
 from sora.core.uidset import UidSet, pick
 from sora.imap import responses
 from sora.imap.version import Keywords, Version, position
@@ -53,6 +53,33 @@ class Announcement:
 
 
 _NOTHING: Final = Announcement()
+
+
+def _comparable(bits: int, modseq: int, keywords: Iterable[str]) -> tuple[int, frozenset[str]]:
+    return bits, frozenset(word.lower() for word in keywords)
+
+
+@attrs.frozen
+class OwnStore:
+    """A STORE as its client sees it: what it asked for, and the modseqs that the messages have now."""
+
+    uids: Sequence[int]
+    modseqs: Sequence[int]
+    change: Change
+    bits: int
+    keywords: tuple[str, ...] = ()
+
+    def effect(self, bits: int, modseq: int, keywords: Iterable[str]) -> tuple[int, frozenset[str]]:
+        """Return what it makes of flags if nobody else changes them; keywords lower-cased."""
+        named = frozenset(word.lower() for word in self.keywords)
+        before = frozenset(word.lower() for word in keywords)
+        match self.change:
+            case Change.REPLACE:
+                return self.bits, named
+            case Change.ADD:
+                return bits | self.bits, before | named
+            case Change.REMOVE:
+                return bits & ~self.bits, before - named
 
 
 class SessionView:
@@ -189,30 +216,29 @@ class SessionView:
 
     # ------------------------------------------------------------ news
 
-    def stored(
-        self, *, uids: Sequence[int], modseqs: Sequence[int], version: Version, silent: bool
-    ) -> list[tuple[int, int]]:
+    def stored(self, own: "OwnStore", *, version: Version, silent: bool) -> list[tuple[int, int]]:
         """Note what the client's own STORE did, and return (number, UID) of those whose flags to answer.
 
-        `uids` and `modseqs` are the store's answer; `version` has it. Of a silent STORE only those are
-        answered that somebody else may have changed too since the client was last told (RFC 3501 6.4.6).
+        `version` has the change. Of a silent STORE only those are answered whose flags are not what the
+        client must believe them to be: others have changed them too (RFC 3501 6.4.6).
         """
         self._latest = version
-        ours = dict(zip(uids, modseqs, strict=True))
-        touched: set[int] = set()
-        for step in version.steps_from(self._known):
-            for uid in step.changed:
-                if ours.get(uid) != step.modseq:
-                    touched.add(uid)
         answered = []
-        for uid, modseq in sorted(ours.items()):
+        for uid, modseq in sorted(zip(own.uids, own.modseqs, strict=True)):
             index = position(self._uids, uid)
             if index < 0:
                 continue
-            self._answered[uid] = modseq
-            if not silent or uid in touched:
+            if not silent or own.effect(*self._believed(uid)) != _comparable(*self._facts(uid)):
                 answered.append((index + 1, uid))
+            self._answered[uid] = modseq
         return answered
+
+    def _believed(self, uid: int) -> tuple[int, int, tuple[str, ...]]:
+        """Return the flags that the client was last told, with the modseq of then."""
+        index = self._known.index(uid)
+        if index < 0:
+            return self._gone[uid]
+        return self._known.flags[index], self._known.modseqs[index], self._known.keywords.get(uid, ())
 
     def update(self, version: Version, expunges: Expunges) -> Announcement:
         """Advance to `version` and return what to tell of it; what was told is not told again.

@@ -4,10 +4,10 @@ from array import array
 
 from twisted.trial import unittest
 
-from sora.core.flags import FLAGGED, SEEN
+from sora.core.flags import FLAGGED, SEEN, Change
 from sora.core.uidset import STAR, UidSet
 from sora.imap.version import HISTORY_MAX, STEP_MAX, Version
-from sora.imap.view import Expunges, SessionView
+from sora.imap.view import Expunges, OwnStore, SessionView
 
 
 def version(*uids: int, modseq: int = 10) -> Version:
@@ -163,7 +163,8 @@ class OwnStores(unittest.SynchronousTestCase):
     def stored(self, after, *, silent):
         uids = [1, 2]
         modseqs = [after.modseqs[after.index(uid)] for uid in uids]
-        return self.view.stored(uids=uids, modseqs=modseqs, version=after, silent=silent)
+        own = OwnStore(uids, modseqs, Change.ADD, SEEN)
+        return self.view.stored(own, version=after, silent=silent)
 
     def test_an_own_store_is_answered_at_once_and_not_again(self):
         after = changed(self.first, {1: SEEN, 2: SEEN})
@@ -181,9 +182,15 @@ class OwnStores(unittest.SynchronousTestCase):
         self.assertEqual(self.stored(after, silent=True), [(2, 2)])
         self.assertFalse(self.view.update(after, Expunges.FORBIDDEN))
 
-    def test_a_silent_store_is_answered_if_what_lies_between_came_in_one_answer(self):
-        after = changed(self.first, {1: SEEN, 2: SEEN}, modseq=12)
-        self.assertEqual(self.stored(after, silent=True), [(1, 1), (2, 2)])
+    def test_a_silent_store_is_answered_where_it_changed_nothing_but_somebody_else_did(self):
+        after = changed(self.first, {1: SEEN, 2: SEEN | FLAGGED}, modseq=12)
+        self.assertEqual(self.stored(after, silent=True), [(2, 2)])
+
+    def test_keywords_are_compared_without_regard_to_case(self):
+        own = OwnStore([1], [9], Change.REPLACE, 0, ("Work",))
+        self.assertEqual(own.effect(SEEN, 8, ("other",)), (0, frozenset({"work"})))
+        removed = OwnStore([1], [9], Change.REMOVE, SEEN, ("WORK",))
+        self.assertEqual(removed.effect(SEEN | FLAGGED, 8, ("Work", "b")), (FLAGGED, frozenset({"b"})))
 
     def test_a_change_by_others_after_the_own_store_is_told(self):
         after = changed(self.first, {1: SEEN, 2: SEEN})

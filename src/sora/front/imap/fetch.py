@@ -15,7 +15,7 @@ from sora.core.flags import SEEN, Change
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import commands, responses
 from sora.imap.fetch_items import Attribute, Binary, BinarySize, BodySection, FetchItem, Partial
-from sora.imap.view import Expunges, SessionView
+from sora.imap.view import Expunges, OwnStore, SessionView
 from sora.mime import section as sections
 from sora.mime.parse import Parsed, parse
 from sora.store.model import FetchRow, FlagChange, Want
@@ -58,7 +58,7 @@ async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
         targets = [(number, uid) for number, uid in targets if here.view.modseq(uid) > since]
     plan = _plan(items, peek=here.read_only)
     if plan.sets_seen:
-        plan = await _mark_seen(session, plan, [uid for _, uid in targets])
+        await _mark_seen(session, plan, [uid for _, uid in targets])
     if not plan.want:
         await _from_view(session, plan.items, targets)
         return Done("FETCH completed", expunges=expunges)
@@ -83,14 +83,19 @@ def _plan(items: tuple[FetchItem, ...], *, peek: bool) -> Plan:
     return Plan(items, want, sets_seen and not peek)
 
 
-async def _mark_seen(session: ImapProtocol, plan: Plan, uids: Sequence[int]) -> Plan:
-    """Set \\Seen on what is about to be read, and show the flags of what that changed (RFC 3501 6.4.5)."""
+async def _mark_seen(session: ImapProtocol, plan: Plan, uids: Sequence[int]) -> None:
+    """Set \\Seen on what is about to be read (RFC 3501 6.4.5).
+
+    Answers that carry FLAGS show it; without them it is announced after the answers, as any other change.
+    """
     here = session.here
     fresh = tuple(uid for uid in uids if not here.view.flags(uid) & SEEN)
     if not fresh:
-        return plan
-    await session.services.changer.store(here.mailbox, [FlagChange(fresh, Change.ADD, SEEN, ())])
-    return plan
+        return
+    stored = (await session.services.changer.store(here.mailbox, [FlagChange(fresh, Change.ADD, SEEN, ())]))[0]
+    if Attribute.FLAGS in plan.items:
+        now = stored.columns
+        here.view.stored(OwnStore(now.uids, now.modseqs, Change.ADD, SEEN), version=here.mailbox.version, silent=False)
 
 
 # ------------------------------------------------------------ from memory
@@ -129,7 +134,12 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: list[tuple[int
     async for page in session.services.reader.pages(here.mailbox.row.id, [uid for _, uid in targets], plan.want):
         for message in page:
             try:
-                line = _line(here.view, plan.items, numbers[message.row.uid], Source(message.row, message.data))
+                line = _line(
+                    here.view,
+                    plan.items,
+                    numbers[message.row.uid],
+                    Source(message.row, message.data),
+                )
             except sections.UnknownEncoding as error:
                 raise Refusal(str(error), b"UNKNOWN-CTE") from None
             except SoraError as error:

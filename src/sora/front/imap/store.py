@@ -2,7 +2,7 @@
 
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
-from sora.imap.view import Expunges
+from sora.imap.view import Expunges, OwnStore
 from sora.store.model import FlagChange, FlagsStored
 
 
@@ -20,9 +20,9 @@ async def store(session: ImapProtocol, command: commands.Store) -> Done:
     uids = tuple(uid for _, uid in targets)
     change = FlagChange(uids, command.change, command.flags, command.keywords, command.unchanged_since)
     stored = (await session.services.changer.store(here.mailbox, [change]))[0]
-    answered = here.view.stored(
-        uids=stored.columns.uids, modseqs=stored.columns.modseqs, version=here.mailbox.version, silent=command.silent
-    )
+    now = stored.columns
+    own = OwnStore(now.uids, now.modseqs, command.change, command.flags, command.keywords)
+    answered = here.view.stored(own, version=here.mailbox.version, silent=command.silent)
     with_uid = command.by_uid or session.condstore
     lines = []
     for number, uid in answered:
