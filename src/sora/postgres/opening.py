@@ -107,4 +107,4 @@ class Opener:
 
 def _reason(error: psycopg2.Error) -> str:
     lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__
+    return lines[0] if lines else type(error).__name__
