@@ -19,7 +19,7 @@ def describe(raw: bytes) -> Described:
     root = parsed.parts[0]
     lists: dict[bytes, list[Address]] = {}
     envelope = structure.envelope_of(found, lists)
-    values, header_text = _header(found)
+    values, header_text = header_texts(found)
     subject = decode.words((headers.first(found, b"subject") or b"")[:ENVELOPE_FIELD_MAX]).replace("\0", "")
     sent_at = date_time(headers.first(found, b"date") or b"")
     own = message_ids(headers.first(found, b"message-id"))
@@ -56,8 +56,8 @@ def describe(raw: bytes) -> Described:
     )
 
 
-def _header(found: list[Field]) -> tuple[dict[str, str], str]:
-    """Return the folded texts by name, and all of it as one text."""
+def header_texts(found: list[Field]) -> tuple[dict[str, str], str]:
+    """Return the folded texts of header fields by name, and all of them as one text."""
     gathered: dict[str, list[str]] = {}
     lines: list[str] = []
     for key, value in found:

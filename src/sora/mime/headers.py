@@ -15,10 +15,10 @@ Field = tuple[bytes, bytes]
 _FIELD: Final = re.compile(rb"[^\n]++(?:\n[ \t][^\n]*+)*+")
 
 
-def fields(block: bytes) -> list[Field]:
+def fields(block: bytes, *, octets_max: int = HEADER_SCAN_MAX, fields_max: int = FIELDS_MAX) -> list[Field]:
     """Return the fields of a header block in order; lines that are no field (no colon, mbox "From ") are left out."""
     found: list[Field] = []
-    for match in islice(_FIELD.finditer(block, 0, HEADER_SCAN_MAX), FIELDS_MAX):
+    for match in islice(_FIELD.finditer(block, 0, octets_max), fields_max):
         name, colon, value = match[0].partition(b":")
         name = name.rstrip(b" \t").lower()
         if not colon or not name or b" " in name or b"\t" in name or b"\n" in name:

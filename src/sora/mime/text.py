@@ -47,13 +47,16 @@ def is_text(part: Part) -> bool:
     return not part.is_multipart and not part.is_message and part.type.lower() in (b"text", b"message")
 
 
-def texts(raw: bytes, parsed: Parsed) -> tuple[str, str, bool]:
-    """Return all text joined by newlines, a preview, and whether no bound cut the text."""
+def texts(raw: bytes, parsed: Parsed, *, text_max: int = TEXT_MAX) -> tuple[str, str, bool]:
+    """Return all text joined by newlines, a preview, and whether no bound cut the text.
+
+    `text_max` is in characters; at most four times as many octets of parts are decoded.
+    """
     pieces: list[str] = []
     preview = ""
     rank = 0
-    left = TEXT_MAX
-    octets_left = 4 * TEXT_MAX
+    left = text_max
+    octets_left = 4 * text_max
     for index, part in enumerate(parsed.parts):
         if left <= 0 or octets_left <= 0:
             return "\n".join(pieces), preview, False
