@@ -77,6 +77,11 @@ def running(state_dir: Path) -> Embedded | None:
     return Embedded(socket_dir=lock.socket_dir, user=ROLE, dbname=ROLE)
 
 
+_RESTART_FIRST: Final = 0.5
+"""Seconds until the first attempt to start a server again that ended by itself; the pause doubles."""
+_RESTART_LAST: Final = 30.0
+
+
 class EmbeddedPostgres:
     """One PostgreSQL server of our own, with its data in (or pointed at by) a state directory."""
 
@@ -100,6 +105,8 @@ class EmbeddedPostgres:
         self._explicit = binaries
         self._account_name = account
         self._on_lost = on_lost
+        self._place: tuple[Path, homes.Account] | None = None
+        self._restarting: Deferred[None] | None = None
         self._owner: IO[str] | None = None
         self._pid: int | None = None
         self._child: _Child | None = None
@@ -129,6 +136,7 @@ class EmbeddedPostgres:
         except OSError as error:
             raise ConfigurationInvalid([f"state directory {self._state}: {error.strerror}"]) from None
         data = home / "data"
+        self._place = (home, account)
         lock = await self._find(data)
         if lock is None:
             wanted = _data_version(data)
@@ -169,8 +177,9 @@ class EmbeddedPostgres:
     async def stop(self) -> None:
         """Shut the server down (fast shutdown) and wait for its end; harmless if it does not run."""
         self._stopping = True
-        if self._watch is not None:
-            self._watch.cancel()
+        for work in (self._watch, self._restarting):
+            if work is not None:
+                work.cancel()
         if self._pid is not None:
             for number, patience in ((signal.SIGINT, STOP_TIMEOUT), (signal.SIGQUIT, 10.0)):
                 if not self._signal(number) or await self._gone(patience):
@@ -260,7 +269,7 @@ class EmbeddedPostgres:
         if len(os.fsencode(run)) <= _SOCKET_DIR_MAX and "," not in str(run):
             run.mkdir(mode=0o700, exist_ok=True)
         else:
-            run = self._temporary = Path(tempfile.mkdtemp(prefix="sora-"))
+            run = self._temporary = self._temporary or Path(tempfile.mkdtemp(prefix="sora-"))
         account.own(run)
         return run
 
@@ -302,6 +311,29 @@ class EmbeddedPostgres:
             self.log.critical("the embedded PostgreSQL has ended by itself, status {code}", code=code)
             if self._on_lost is not None:
                 self._on_lost()
+            if self._place is not None and self._restarting is None:
+                self._restarting = Deferred.fromCoroutine(self._restart(*self._place))
+                self._restarting.addErrback(_only_cancelled)
+
+    async def _restart(self, home: Path, account: homes.Account) -> None:
+        """Start the server again, later and later, until it stays or we are told to stop."""
+        pause = _RESTART_FIRST
+        while not self._stopping:
+            await sleep(self._reactor, pause)
+            pause = min(pause * 2, _RESTART_LAST)
+            try:
+                lock = await self._find(home / "data")
+                if lock is None:
+                    wanted = _data_version(home / "data")
+                    binaries = homes.choose_binaries(home, account, self._explicit, wanted)
+                    lock = await self._launch(home, binaries, account)
+                self._pid = lock.pid
+            except ConfigurationInvalid as error:
+                self.log.critical("the embedded PostgreSQL does not start: {error}", error=error)
+                continue
+            self.log.info("the embedded PostgreSQL runs again, process {pid}", pid=self._pid)
+            self._restarting = None
+            return
 
     def _signal(self, number: int) -> bool:
         try:
