@@ -5,7 +5,7 @@ STATE  ?= var
 BIN    := $(VENV)/bin
 TRIAL  := $(BIN)/python -W error::DeprecationWarning:sora -m twisted.trial --temp-directory=$(or $(TMPDIR),/tmp)/sora-trial-$(shell id -u)-$$PPID
 
-.PHONY: help venv run test check format docs wheel image news clean
+.PHONY: help venv build run test test-integration check format docs wheel image news clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,12 +13,18 @@ help:  ## list the targets
 $(VENV)/.ready: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[embedded,dev]'
+	@# What setuptools warns of, a folder named like the package, is not here.
+	PYTHONWARNINGS='ignore:Editable installation' $(BIN)/python -m pip install --quiet --editable '.[embedded,dev]'
 	@# An editable install shows Python src/ only; twistd looks for twisted/plugins beside it.
 	@echo '$(CURDIR)' > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/sora-checkout.pth
 	@touch $@
 
 venv: $(VENV)/.ready  ## make the virtual environment with everything the project needs
+
+build: venv  ## make everything that `make run` needs and look whether it can be run
+	$(BIN)/python -m compileall -q src twisted
+	$(BIN)/twistd sora --help >/dev/null
+	$(BIN)/sora-admin --help >/dev/null
 
 run: venv  ## run the server on embedded defaults (STATE=DIR: another state directory)
 	@mkdir -p '$(STATE)'
@@ -26,6 +32,9 @@ run: venv  ## run the server on embedded defaults (STATE=DIR: another state dire
 
 test: venv  ## run all tests
 	$(TRIAL) $(or $(ONLY),tests)
+
+test-integration: venv  ## run the tests that need PostgreSQL, an object store, sockets and other programs
+	$(TRIAL) $(or $(ONLY),tests.integration tests.contract)
 
 check: venv  ## format, lint, types, import layers, sizes
 	$(BIN)/ruff format --check src tests twisted

@@ -18,7 +18,9 @@ class HouseTests(unittest.SynchronousTestCase):
     """What a reader may rely on everywhere."""
 
     def test_no_file_is_longer_than_a_reader_can_hold(self) -> None:
-        long = {str(p.relative_to(ROOT)): n for p in python_files() if (n := len(p.read_text().splitlines())) > LINES_MAX}
+        long = {
+            str(p.relative_to(ROOT)): n for p in python_files() if (n := len(p.read_text().splitlines())) > LINES_MAX
+        }
         self.assertEqual(long, {})
 
     def test_no_room_has_a_vague_name(self) -> None:
