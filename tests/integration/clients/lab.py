@@ -8,6 +8,7 @@ tables (such as `[database]` and `[s3]`) that are added to the configuration, to
 import atexit
 import ctypes
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -29,6 +30,7 @@ STOP_TIMEOUT = 30.0
 ACCOUNTS_AT_ONCE = 16
 _PAUSE = 0.02
 _PR_SET_PDEATHSIG = 1
+_COMPLAINT = re.compile(r"\S+ (?:error|critical) |Traceback|\S+Error\b")
 
 CONFIGURATION = """
 [embedded]
@@ -220,6 +222,12 @@ class ClientTestCase(unittest.SynchronousTestCase):
         self.directory = Path(made.name)
         self.lab = shared_lab()
         self.account = self.lab.account()
+        self.addCleanup(self._assert_no_complaints, self.lab.log.stat().st_size)
+
+    def _assert_no_complaints(self, start: int) -> None:
+        """Fail if the server logged a mistake of its own while this test ran, whatever the program made of it."""
+        lines = self.lab.log.read_bytes()[start:].decode("utf-8", "replace").splitlines()
+        self.assertEqual([line for line in lines if _COMPLAINT.match(line)], [])
 
     def run_program(self, *command: str, **options: Any) -> "subprocess.CompletedProcess[str]":
         """Run a program with the test's directory as its home."""
