@@ -166,17 +166,19 @@ class EmbeddedTests(TestCase):
             await self.server().start()
         self.assertIn("made by PostgreSQL 9", str(caught.exception))
 
-    def test_its_unexpected_end_is_reported(self) -> "Deferred[None]":
+    def test_its_unexpected_end_is_reported_and_it_is_started_again(self) -> "Deferred[None]":
         return run(self._unexpected_end())
 
     async def _unexpected_end(self) -> None:
         lost: Deferred[None] = Deferred()
         server = self.server(on_lost=lambda: lost.callback(None))
-        await server.start()
+        at = await server.start()
         home = homes.find_home(self.state)
         assert home is not None
         os.kill(int((home / "data" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGINT)
         await lost
+        await server.restarted()
+        self.assertEqual(await deferToThread(ask, at, "SELECT 1"), [(1,)])
         await server.stop()
 
     def test_a_state_directory_with_a_long_path_gets_its_socket_elsewhere(self) -> "Deferred[None]":

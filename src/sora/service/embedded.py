@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sora.aio import Once, in_thread, sleep
-from sora.core.errors import ConfigurationInvalid, DatabaseUnavailable
+from sora.core.errors import ConfigurationInvalid
 from sora.service import embedded_home as homes
 
 ROLE: Final = "sora"
@@ -34,6 +34,9 @@ STOP_TIMEOUT: Final = 60.0
 """Seconds a fast shutdown may take before an immediate one (which recovery at the next start makes good)."""
 _POLL: Final = 0.05
 _WATCH: Final = 5.0
+_RESTART_FIRST: Final = 0.5
+"""Seconds until the first attempt to start a server again that ended by itself; the pause doubles."""
+_RESTART_LAST: Final = 30.0
 _SOCKET_DIR_MAX: Final = 107 - len("/.s.PGSQL.5432")
 _OUTPUT_MAX: Final = 65_536
 
@@ -77,11 +80,6 @@ def running(state_dir: Path) -> Embedded | None:
     return Embedded(socket_dir=lock.socket_dir, user=ROLE, dbname=ROLE)
 
 
-_RESTART_FIRST: Final = 0.5
-"""Seconds until the first attempt to start a server again that ended by itself; the pause doubles."""
-_RESTART_LAST: Final = 30.0
-
-
 class EmbeddedPostgres:
     """One PostgreSQL server of our own, with its data in (or pointed at by) a state directory."""
 
@@ -107,6 +105,7 @@ class EmbeddedPostgres:
         self._on_lost = on_lost
         self._place: tuple[Path, homes.Account] | None = None
         self._restarting: Deferred[None] | None = None
+        self._again: Once[None] = Once()
         self._owner: IO[str] | None = None
         self._pid: int | None = None
         self._child: _Child | None = None
@@ -151,27 +150,6 @@ class EmbeddedPostgres:
             self._watch = Deferred.fromCoroutine(self._watch_adopted(data))
             self._watch.addErrback(_only_cancelled)
         await in_thread(self._reactor, self._reactor.getThreadPool(), _create_database, lock.socket_dir)
-        return Embedded(socket_dir=lock.socket_dir, user=ROLE, dbname=ROLE)
-
-    def visit(self) -> Embedded | None:
-        """Return where the server is reached that another process of ours runs; None if none does.
-
-        For whoever only wants to use it: nothing is started, adopted or stopped.
-        """
-        try:
-            with open(self._state / "postgres.lock", "rb") as owner:
-                fcntl.flock(owner, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-        except FileNotFoundError:
-            return None
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            raise ConfigurationInvalid([f"state directory {self._state}: {error.strerror}"]) from None
-        home = homes.make_home(self._state, homes.account_for(self._account_name))
-        lock = _read_lock(home / "data")
-        if lock is None or not lock.ready:
-            raise DatabaseUnavailable(f"the PostgreSQL in {self._state} is starting or stopping; try again")
         return Embedded(socket_dir=lock.socket_dir, user=ROLE, dbname=ROLE)
 
     async def stop(self) -> None:
@@ -309,11 +287,17 @@ class EmbeddedPostgres:
         self._pid = None
         if not self._stopping:
             self.log.critical("the embedded PostgreSQL has ended by itself, status {code}", code=code)
-            if self._on_lost is not None:
-                self._on_lost()
             if self._place is not None and self._restarting is None:
+                self._again = Once()
                 self._restarting = Deferred.fromCoroutine(self._restart(*self._place))
                 self._restarting.addErrback(_only_cancelled)
+            if self._on_lost is not None:
+                self._on_lost()
+
+    async def restarted(self) -> None:
+        """Return once a server that ended by itself runs again; at once if none did."""
+        if self._restarting is not None:
+            await self._again.wait()
 
     async def _restart(self, home: Path, account: homes.Account) -> None:
         """Start the server again, later and later, until it stays or we are told to stop."""
@@ -333,6 +317,7 @@ class EmbeddedPostgres:
                 continue
             self.log.info("the embedded PostgreSQL runs again, process {pid}", pid=self._pid)
             self._restarting = None
+            self._again.fire(None)
             return
 
     def _signal(self, number: int) -> bool:

@@ -1,5 +1,9 @@
 """The running server: everything built once, started from the storage up and stopped from the listeners down."""
 
+import atexit
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +25,28 @@ from sora.service.storage import Storage, open_storage
 class Sora(MultiService):
     """The whole server as one Twisted service.
 
-    Starting is asynchronous: `ready` fires when every listener is bound, and fails with the reason otherwise;
-    the process then ends with status 1.
+    Starting is asynchronous: `ready` fires when every listener is bound, and fails with the reason, which is
+    logged, otherwise. What was opened until then is closed by stopping.
     """
 
     log = Logger()
 
-    def __init__(self, configuration: Configuration, *, only: str | None = None, reactor: Any = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        only: str | None = None,
+        reactor: Any = None,
+        on_lost: Callable[[], None] | None = None,
+    ) -> None:
+        """Prepare; `only` is a type of servers, `on_lost` is called if the embedded PostgreSQL ends by itself."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.configuration = configuration
         self.only = only
         self.ready: Deferred[None] = Deferred()
-        self.failed = False
         self.storage: Storage | None = None
         self.servers: Servers | None = None
+        self._on_lost = on_lost
         self._reactor = reactor if reactor is not None else default_reactor
         self._starting: Deferred[None] | None = None
 
@@ -46,7 +58,9 @@ class Sora(MultiService):
     async def stopService(self) -> None:
         """Stop taking connections, let what is in flight end, stop the jobs, close the storage."""
         if self._starting is not None:
-            self._starting.cancel()
+            starting, self._starting = self._starting, None
+            starting.cancel()
+            await starting
         if self.running:
             await MultiService.stopService(self)  # type: ignore[no-untyped-call]
         if self.servers is not None:
@@ -65,35 +79,32 @@ class Sora(MultiService):
             complaints = error.complaints if isinstance(error, ConfigurationInvalid) else [str(error)]
             for complaint in complaints:
                 self.log.error("cannot start: {complaint}", complaint=complaint)
-            self._give_up()
-        except Exception:  # noqa: BLE001  the boundary: nothing above it would show the reason
+            self.ready.errback(error)
+        except Exception as error:  # noqa: BLE001  the boundary: nothing above it would show the reason
             self.log.failure("cannot start")
-            self._give_up()
+            self.ready.errback(error)
         else:
             self.ready.callback(None)
 
     async def _open(self) -> None:
         configuration = self.configuration
-        self.storage = await open_storage(configuration, self._reactor, serving=True)
+        self.storage = await open_storage(configuration, self._reactor, serving=True, on_lost=self._on_lost)
         self.servers = Servers(configuration, self.storage, self._reactor, only=self.only)
         await self.servers.start()
         await greet(configuration, self.storage, self.servers)
 
-    def _give_up(self) -> None:
-        self.failed = True
-        self._reactor.callWhenRunning(self._stop_reactor)
 
-    def _stop_reactor(self) -> None:
-        self._reactor.addSystemEventTrigger("after", "shutdown", _exit_with_failure)
-        self._reactor.stop()
+def _give_up(_: object = None) -> None:
+    """End the process, in order, with a status that tells a supervisor that it failed; twistd would say 0."""
+    default_reactor.callWhenRunning(default_reactor.stop)
+    # Registered last it runs first, when twistd has nothing left to do.
+    atexit.register(_exit_with_failure)
 
 
 def _exit_with_failure() -> None:
-    """End with a status that tells a supervisor that starting failed; twistd itself would say 0."""
-    import os
-    import sys
-
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     os._exit(1)
 
 
@@ -110,5 +121,6 @@ def service_for(config: Path | None, state: Path | None, *, only: str | None = N
         lines.configure(level=shown.level, json_lines=shown.format == "json", output=shown.output)
     except OSError as error:
         raise ConfigurationInvalid([f"logging.output: {shown.output}: {error.strerror}"]) from None
-    service: IService = Sora(configuration, only=only)
+    service = Sora(configuration, only=only, on_lost=_give_up)
+    service.ready.addErrback(_give_up)
     return service

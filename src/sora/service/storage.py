@@ -23,10 +23,12 @@ from sora.postgres.store import PostgresStore, open_store
 from sora.s3.client import S3ObjectStore
 from sora.s3.seal import KeyRing, SealedObjectStore
 from sora.s3.settings import S3Settings
-from sora.service.embedded import EmbeddedPostgres
+from sora.service.embedded import EmbeddedPostgres, running
 from sora.store.interfaces import ObjectStore
 
 log = Logger()
+
+_Closers = list[Callable[[], Awaitable[Any]]]
 
 
 @attrs.define
@@ -36,35 +38,43 @@ class Storage:
     store: PostgresStore
     objects: ObjectStore
     bodies: Reader
-    _closers: list[Callable[[], Awaitable[Any]]]
+    _closers: _Closers
 
     async def close(self) -> None:
         """Close whatever was opened; what fails to close does not keep the rest open."""
-        while self._closers:
-            close = self._closers.pop()
-            await close()
+        self.bodies.close()
+        await _close_all(self._closers)
 
 
-async def open_storage(configuration: Configuration, reactor: Any, *, serving: bool = False) -> Storage:
+async def _close_all(closers: _Closers) -> None:
+    while closers:
+        try:
+            await closers.pop()()
+        except Exception:  # noqa: BLE001  a boundary: the rest must be closed, and that is all there is to do
+            log.failure("something could not be closed")
+
+
+async def open_storage(
+    configuration: Configuration, reactor: Any, *, serving: bool = False, on_lost: Callable[[], None] | None = None
+) -> Storage:
     """Open the storage of a configuration; the schema is brought up to date first.
 
     `serving`: for the server, which keeps a local cache and owns the embedded PostgreSQL; others use the one
-    of a server that runs, or start it while they need it.
+    of a server that runs, or start it while they need it. `on_lost` is called if that PostgreSQL ends by itself.
     Raises `ConfigurationInvalid` (what to change) and `DatabaseUnavailable`.
     """
-    closers: list[Callable[[], Awaitable[Any]]] = []
+    closers: _Closers = []
     try:
-        return await _open(configuration, reactor, closers, serving=serving)
+        settings = await _database(configuration, reactor, closers, serving=serving, on_lost=on_lost)
+        return await _open(configuration, settings, reactor, closers, serving=serving)
     except BaseException:
-        while closers:
-            await closers.pop()()
+        await _close_all(closers)
         raise
 
 
 async def _open(
-    configuration: Configuration, reactor: Any, closers: list[Callable[[], Awaitable[Any]]], *, serving: bool
+    configuration: Configuration, settings: DatabaseSettings, reactor: Any, closers: _Closers, *, serving: bool
 ) -> Storage:
-    settings = await _database(configuration, reactor, closers, serving=serving)
     wait_max = configuration.database.migration_timeout if configuration.database is not None else WAIT_MAX
     for number in await migrate(settings, reactor, wait_max=wait_max):
         log.info("the database schema is now at version {number}", number=number)
@@ -74,8 +84,8 @@ async def _open(
         reactor,
         reading=attrs.evolve(database_settings(reading), writable=False) if reading is not None else None,
     )
-    await store.start()
     closers.append(store.stop)
+    await store.start()
     unsafe = configuration.database is not None and configuration.database.allow_unsafe
     for complaint in await verify(store.database, unsafe=unsafe):
         log.warn("{complaint}", complaint=complaint)
@@ -97,7 +107,12 @@ async def _open(
 
 
 async def _database(
-    configuration: Configuration, reactor: Any, closers: list[Callable[[], Awaitable[Any]]], *, serving: bool
+    configuration: Configuration,
+    reactor: Any,
+    closers: _Closers,
+    *,
+    serving: bool,
+    on_lost: Callable[[], None] | None,
 ) -> DatabaseSettings:
     if configuration.database is not None:
         return database_settings(configuration.database)
@@ -106,8 +121,9 @@ async def _database(
         reactor=reactor,
         binaries=configuration.embedded.binaries,
         account=configuration.embedded.account,
+        on_lost=on_lost,
     )
-    place = None if serving else embedded.visit()
+    place = None if serving else running(configuration.embedded.state)
     if place is None:
         place = await embedded.start()
         closers.append(embedded.stop)
@@ -135,9 +151,7 @@ def database_settings(section: Database) -> DatabaseSettings:
     )
 
 
-def open_objects(
-    configuration: Configuration, reactor: Any, closers: list[Callable[[], Awaitable[Any]]]
-) -> ObjectStore:
+def open_objects(configuration: Configuration, reactor: Any, closers: _Closers) -> ObjectStore:
     """Open S3 or the directory, behind the seal if keys are configured."""
     inner: DirectoryObjectStore | S3ObjectStore
     if configuration.s3 is not None:
