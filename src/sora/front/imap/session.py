@@ -34,6 +34,7 @@ class Wake:
 
 
 Incoming = framer.Event | Wake
+_STOPPING: Final = "the server is stopping, please reconnect"
 
 
 @attrs.frozen
@@ -104,6 +105,9 @@ class ImapProtocol(Conversation[Incoming]):
         self.enabled: set[str] = set()
         self.leaving = False
         self.idling = False
+        self._busy = False
+        """Whether a command is being carried out."""
+        self._stopping = False
         self.name = secrets.token_hex(6)
         self.client: tuple[tuple[str, str | None], ...] = ()
         """What the client said of itself with ID."""
@@ -217,7 +221,12 @@ class ImapProtocol(Conversation[Incoming]):
         self.send(responses.greeting(self.capabilities, self.services.greeting))
         self.expire_in(limits.UNAUTHENTICATED_TIME_MAX)
         while not self.leaving:
-            await self._take(await self.receive())
+            event = await self.receive()
+            self._busy = True
+            await self._take(event)
+            self._busy = False
+            if self._stopping and not self.leaving:
+                self.goodbye(_STOPPING)
 
     async def _take(self, event: Incoming) -> None:
         match event:
@@ -306,7 +315,8 @@ class ImapProtocol(Conversation[Incoming]):
         self._on_end.append(tell)
 
     def stop(self) -> None:
-        """Ask the client to come back later, and close (RFC 3501 7.1.5)."""
-        if not self.lost:
-            self.send(responses.bye("the server is stopping, please reconnect"))
+        """Ask the client to come back later, and close (RFC 3501 7.1.5); a command under way ends first."""
+        self._stopping = True
+        if not self.lost and (self.idling or not self._busy):
+            self.send(responses.bye(_STOPPING))
             self.close()
