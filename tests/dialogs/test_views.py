@@ -5,6 +5,10 @@ import re
 
 from twisted.trial import unittest
 
+from sora.core.flags import SEEN, Change
+from sora.mail.change import Changer
+from sora.mail.live import Live
+from sora.store.model import Actor, FlagChange, NewMessage
 from tests.dialogs.connections import MemoryClient
 from tests.dialogs.script import Account, Dialog, simple
 from tests.dialogs.world import MemoryWorld
@@ -187,3 +191,44 @@ class ViewTests(unittest.TestCase):
                 if step % 20 == 19:
                     await sessions.all_agree()
             await sessions.all_agree()
+
+
+class LateFeed:
+    """A feed that says nothing yet: another process's change was committed, its announcement is on the way."""
+
+    def subscribe(self, mailbox: object, listener: object) -> object:
+        """Remember nobody."""
+        return lambda: None
+
+
+class OwnWritesTests(unittest.TestCase):
+    """Case V5: what a session takes in of its own writes never stands in the way of what others did before."""
+
+    async def setUp(self) -> None:
+        account = Account("demo@example.org", "secret", [], messages=[("INBOX", [], b"", simple(1))])
+        self.world = MemoryWorld(Dialog("own", [account], {}, (), []))
+        await self.world.set_up()
+        self.store = self.world.store
+        self.owner = self.world.ids["demo@example.org"]
+        live = Live(self.store.mailboxes, LateFeed())
+        self.mailbox = await live.open(self.owner, "INBOX", claim_recent=False)
+        self.changer = Changer(self.store.messages)
+        body = await self.world.appender.prepare(simple(2), account=self.owner, domain="example.org")
+        await self.store.messages.insert([NewMessage(self.mailbox.row.id, body)])
+
+    async def shows_all(self) -> None:
+        """After a refresh, everything in the store is in the version."""
+        await self.mailbox.refresh()
+        self.assertEqual(list(self.mailbox.version.uids), [1, 2])
+
+    async def test_a_store_that_changes_nothing_hides_no_arrival(self) -> None:
+        await self.changer.store(self.mailbox, [FlagChange((1,), Change.REMOVE, SEEN, ())])
+        await self.shows_all()
+
+    async def test_an_expunge_of_nothing_hides_no_arrival(self) -> None:
+        await self.changer.expunge(self.mailbox, None, Actor(self.owner, "demo@example.org", "imap", "s"))
+        await self.shows_all()
+
+    async def test_a_store_that_changes_something_hides_no_arrival(self) -> None:
+        await self.changer.store(self.mailbox, [FlagChange((1,), Change.ADD, SEEN, ())])
+        await self.shows_all()
