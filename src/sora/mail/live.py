@@ -149,6 +149,8 @@ class MailboxState:
 
         Members of one batch share a modseq, so an equal one may still bring something.
         """
+        if not any(result.changed for result in results):
+            return all(result.modseq <= self.version.modseq for result in results)
         if any(result.modseq > self.version.modseq + 1 for result in results):
             return False
         for result in results:
@@ -157,6 +159,8 @@ class MailboxState:
 
     def expunged(self, modseq: int, uids: Sequence[int]) -> bool:
         """Take in what an EXPUNGE answered, if nothing lies between; tells whether it could."""
+        if not uids:
+            return modseq <= self.version.modseq
         if modseq > self.version.modseq + 1:
             return False
         self._advance(modseq, _NO_COLUMNS, uids)

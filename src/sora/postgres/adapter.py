@@ -203,7 +203,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     def doRead(self) -> None:
         """Take what came: an answer, a NOTIFY, or the end."""
         if self._pollingD is not None or self._watched < 0:
-            super().doRead()
+            # Connecting. txpostgres' own doRead goes on watching; the descriptor of an attempt that failed is none.
+            txpostgres._PollingMixin.doRead(self)
             return
         self._step()
         if self._connection.notifies:

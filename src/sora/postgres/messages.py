@@ -123,9 +123,12 @@ class PostgresMessages:
                 "message_keywords_max": limits.KEYWORDS_PER_MESSAGE_MAX,
             },
         )
-        highest = ModSeq(rows[-1][0]) if rows else ModSeq(0)
+        highest, changed = (ModSeq(rows[-1][0]), rows[-1][6]) if rows else (ModSeq(0), False)
         return [
-            FlagsStored(modseq=highest, columns=columns(*row[1:5]), refused=tuple(numbers(row[5], "I"))) for row in rows
+            FlagsStored(
+                modseq=highest, columns=columns(*row[1:5]), changed=changed, refused=tuple(numbers(row[5], "I"))
+            )
+            for row in rows
         ]
 
     def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId) -> "Deferred[Copied]":

@@ -166,13 +166,14 @@ class MemoryMessages:
         trial = attrs.evolve(stored, keywords=dict(stored.keywords), messages=dict(stored.messages))
         modseq = stored.highest_modseq + 1
         results = [_store(trial, change, modseq) for change in changes]
-        if any(trial.messages[uid] is not message for uid, message in stored.messages.items()):
+        changed = any(trial.messages[uid] is not message for uid, message in stored.messages.items())
+        if changed:
             stored.highest_modseq = modseq
             stored.messages = trial.messages
             stored.keywords = trial.keywords
             self._state.announce((stored.id, modseq))
         highest = ModSeq(stored.highest_modseq)
-        return [attrs.evolve(result, modseq=highest) for result in results]
+        return [attrs.evolve(result, modseq=highest, changed=changed) for result in results]
 
     @fired
     def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId) -> Copied:
@@ -215,7 +216,7 @@ def _store(mailbox: StoredMailbox, change: FlagChange, modseq: int) -> FlagsStor
             mailbox.learn(keywords)
             mailbox.messages[message.uid] = message
         now.append(message)
-    return FlagsStored(ModSeq(modseq), mailbox.columns(now), tuple(refused))
+    return FlagsStored(ModSeq(modseq), mailbox.columns(now), changed=False, refused=tuple(refused))
 
 
 def _combined(mailbox: StoredMailbox, message: StoredMessage, change: FlagChange) -> tuple[int, tuple[str, ...]]:

@@ -262,6 +262,8 @@ class FlagsStored:
     """The mailbox's highest modseq after it."""
     columns: Columns
     """The named messages that exist and were not refused, as they are now (changed or not)."""
+    changed: bool
+    """Whether the operation changed anything; otherwise `modseq` is that of an earlier change, perhaps another's."""
     refused: tuple[int, ...]
     """UIDs changed after `unchanged_since` (RFC 7162 3.1.3, MODIFIED)."""
 

@@ -273,7 +273,7 @@ CREATE FUNCTION store_flags(
     box_id bigint, uids bigint[], counts integer[], changes text[], bits integer[], words text[], unchanged bigint[],
     keywords_max integer, message_keywords_max integer
 ) RETURNS TABLE (highest_modseq bigint, uids_octets bytea, flags_octets bytea, modseqs_octets bytea, keywords json,
-                 refused bytea)
+                 refused bytea, changed boolean)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -283,7 +283,6 @@ DECLARE
     kept bigint[];
     wanted text[];
     merged text[];
-    changed boolean := false;
     begins integer := 1;
     delta record;
 BEGIN
@@ -292,6 +291,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'the mailbox was deleted';
     END IF;
     fresh := box.highest_modseq + 1;
+    changed := false;
     FOR i IN 1 .. cardinality(counts) LOOP
         named := uids[begins : begins + counts[i] - 1];
         begins := begins + counts[i];
