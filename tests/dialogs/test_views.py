@@ -93,13 +93,20 @@ class Sessions:
         self.chance = random.Random(seed)  # noqa: S311  the same story each time
         self.told: list[Told] = []
 
-    async def begin(self) -> None:
-        """Sign everyone in and select."""
+    @staticmethod
+    def dialog() -> Dialog:
+        """One account with a few messages and a second mailbox."""
         account = Account("demo@example.org", "secret", [], [("Work", None, False)])
         account.messages = [("INBOX", [], b"", simple(number)) for number in range(5)]
-        self.world = MemoryWorld(Dialog("views", [account], {}, (), []))
-        await self.world.set_up()
-        self.world.factory = self.world.imap()
+        return Dialog("views", [account], {}, (), [])
+
+    async def begin(self, world: MemoryWorld | None = None) -> None:
+        """Sign everyone in and select; over a world in memory unless another one is ready."""
+        if world is None:
+            world = MemoryWorld(self.dialog())
+            await world.set_up()
+            world.factory = world.imap()
+        self.world = world
         for index in range(SESSIONS):
             told = Told(await self.world.connect(), "abc"[index])
             await told.client.line()
@@ -107,9 +114,9 @@ class Sessions:
             await told.do("SELECT INBOX")
             self.told.append(told)
 
-    async def step(self) -> None:
+    async def step(self, told: Told | None = None) -> None:
         """One session does something."""
-        told = self.chance.choice(self.told)
+        told = told or self.chance.choice(self.told)
         count = len(told.messages)
         first = self.chance.randint(1, max(count, 1))
         last = self.chance.randint(first, max(first, count))
