@@ -5,6 +5,7 @@ password. It is our child but in a session of its own, so that Ctrl-C reaches us
 lives on; the next start finds it by `postmaster.pid` and takes it over.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -33,7 +34,7 @@ START_TIMEOUT: Final = 120.0
 STOP_TIMEOUT: Final = 60.0
 """Seconds a fast shutdown may take before an immediate one (which recovery at the next start makes good)."""
 _POLL: Final = 0.05
-_WATCH: Final = 5.0
+_WATCH: Final = 0.5
 _RESTART_FIRST: Final = 0.5
 """Seconds until the first attempt to start a server again that ended by itself; the pause doubles."""
 _RESTART_LAST: Final = 30.0
@@ -222,7 +223,12 @@ class EmbeddedPostgres:
             if binaries.major >= 17 and locale != "C":
                 command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
             child = self._spawn(account.command(home, command))
-            code = await child.ended.wait()
+            try:
+                code = await child.ended.wait()
+            except BaseException:
+                child.kill()
+                await child.ended.wait()
+                raise
             output = child.output.decode("utf-8", "replace")
             if code == 0:
                 draft.rename(home / "data")
@@ -347,6 +353,12 @@ class _Child(ProcessProtocol):
         self.output = b""
         self.ended: Once[int] = Once()
         self._on_end = on_end
+
+    def kill(self) -> None:
+        """End it and what it started: it leads a session of its own as soon as it has begun."""
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError):
+                kill(self.pid, signal.SIGKILL)
 
     def outReceived(self, data: bytes) -> None:
         self.output = (self.output + data)[-_OUTPUT_MAX:]
