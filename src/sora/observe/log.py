@@ -50,9 +50,9 @@ def configure(*, level: str, json_lines: bool, output: str = "stderr") -> None:
 
     Raises `KeyError` for an unknown level, `OSError` for a file that cannot be written.
     """
-    if output == "stdout":
-        form.stream = sys.__stdout__
-    elif output != "stderr":
+    if output in ("stdout", "stderr"):
+        form.stream = sys.__stdout__ if output == "stdout" else None
+    else:
         form.stream = open(output, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  open as long as we run
     form.level = _LEVELS[level]
     form.json = json_lines
@@ -65,6 +65,10 @@ def _context() -> dict[str, str]:
 
 def _escaped(text: str) -> str:
     return text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
+
+
+def _indented(text: str) -> str:
+    return "\n  ".join(_escaped(line) for line in text.split("\n"))
 
 
 def render(event: dict[str, Any]) -> str | None:
@@ -83,9 +87,8 @@ def render(event: dict[str, Any]) -> str | None:
             fields["traceback"] = trace
         return json.dumps(fields, ensure_ascii=False) + "\n"
     context = "".join(f" {name}={_escaped(value)}" for name, value in _context().items())
-    lines = message.split("\n")
-    text = "\n  ".join(_escaped(line) for line in lines)
-    return f"{when} {level.name:5} {text}{context}\n" + trace
+    shown = f"{when} {level.name:5} {_indented(message)}{context}\n"
+    return f"{shown}  {_indented(trace.rstrip())}\n" if trace else shown
 
 
 @implementer(ILogObserver)
