@@ -54,6 +54,8 @@ news: venv  ## show the news of the next release
 	$(BIN)/towncrier build --draft
 
 wheel: venv  ## build dist/*.whl
+	@# What was built before may hold modules that are gone.
+	@rm -rf build
 	$(BIN)/python -m build --wheel
 
 image:  ## build the container image

@@ -1,5 +1,6 @@
 """What `twistd sora` calls: the options and the service made from them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,6 +21,12 @@ class Options(usage.Options):
         value = self[name]
         return None if value is None else Path(value)
 
+    @property
+    def attached(self) -> bool:
+        """Whether twistd stays at its terminal and was not told where to log."""
+        twistd: Mapping[str, object] = self.parent or {}
+        return bool(twistd.get("nodaemon")) and not any(twistd.get(name) for name in ("logfile", "syslog", "logger"))
+
 
 def makeService(options: Options, only: str | None = None) -> IService:
     """Build the service; `only` restricts it to servers of one type. Ends with the complaints if it cannot be."""
@@ -27,6 +34,6 @@ def makeService(options: Options, only: str | None = None) -> IService:
     from sora.service.run import service_for
 
     try:
-        return service_for(options.path("config"), options.path("state"), only=only)
+        return service_for(options.path("config"), options.path("state"), only=only, attached=options.attached)
     except ConfigurationInvalid as error:
         raise SystemExit("\n".join(f"sora: {complaint}" for complaint in error.complaints)) from None

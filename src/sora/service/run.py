@@ -3,14 +3,14 @@
 import atexit
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet import reactor as default_reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 
 from sora.aio import deferred
 from sora.core.config.load import load
@@ -37,18 +37,24 @@ class Sora(MultiService):
         *,
         only: str | None = None,
         reactor: Any = None,
-        on_lost: Callable[[], None] | None = None,
     ) -> None:
-        """Prepare; `only` is a type of servers, `on_lost` is called if the embedded PostgreSQL ends by itself."""
+        """Prepare; `only` is a type of servers."""
         super().__init__()  # type: ignore[no-untyped-call]
+        self.observer: ILogObserver | None = None
+        """Writes the log of the twistd that runs us; None: it does so its own way."""
         self.configuration = configuration
         self.only = only
         self.ready: Deferred[None] = Deferred()
         self.storage: Storage | None = None
         self.servers: Servers | None = None
-        self._on_lost = on_lost
         self._reactor = reactor if reactor is not None else default_reactor
         self._starting: Deferred[None] | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join twistd's application, which asks it for its log's observer before it starts anything."""
+        if self.observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.observer)  # type: ignore[no-untyped-call]
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -88,7 +94,7 @@ class Sora(MultiService):
 
     async def _open(self) -> None:
         configuration = self.configuration
-        self.storage = await open_storage(configuration, self._reactor, serving=True, on_lost=self._on_lost)
+        self.storage = await open_storage(configuration, self._reactor, serving=True)
         self.servers = Servers(configuration, self.storage, self._reactor, only=self.only)
         await self.servers.start()
         await greet(configuration, self.storage, self.servers)
@@ -108,8 +114,13 @@ def _exit_with_failure() -> None:
     os._exit(1)
 
 
-def service_for(config: Path | None, state: Path | None, *, only: str | None = None) -> IService:
-    """Load the configuration and build the service of it. Raises `ConfigurationInvalid`."""
+def service_for(
+    config: Path | None, state: Path | None, *, only: str | None = None, attached: bool = False
+) -> IService:
+    """Load the configuration and build the service of it. Raises `ConfigurationInvalid`.
+
+    `attached`: twistd keeps its standard error and was not told where to log, so that [logging] says it all.
+    """
     configuration = load(config).in_state(state)
     complaints = configuration.unsupported()
     if not configuration.started(only):
@@ -121,6 +132,8 @@ def service_for(config: Path | None, state: Path | None, *, only: str | None = N
         lines.configure(level=shown.level, json_lines=shown.format == "json", output=shown.output)
     except OSError as error:
         raise ConfigurationInvalid([f"logging.output: {shown.output}: {error.strerror}"]) from None
-    service = Sora(configuration, only=only, on_lost=_give_up)
+    service = Sora(configuration, only=only)
     service.ready.addErrback(_give_up)
+    if attached or shown.output != "stderr":
+        service.observer = lines.observer()
     return service

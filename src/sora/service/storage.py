@@ -54,18 +54,16 @@ async def _close_all(closers: _Closers) -> None:
             log.failure("something could not be closed")
 
 
-async def open_storage(
-    configuration: Configuration, reactor: Any, *, serving: bool = False, on_lost: Callable[[], None] | None = None
-) -> Storage:
+async def open_storage(configuration: Configuration, reactor: Any, *, serving: bool = False) -> Storage:
     """Open the storage of a configuration; the schema is brought up to date first.
 
     `serving`: for the server, which keeps a local cache and owns the embedded PostgreSQL; others use the one
-    of a server that runs, or start it while they need it. `on_lost` is called if that PostgreSQL ends by itself.
+    of a server that runs, or start it while they need it.
     Raises `ConfigurationInvalid` (what to change) and `DatabaseUnavailable`.
     """
     closers: _Closers = []
     try:
-        settings = await _database(configuration, reactor, closers, serving=serving, on_lost=on_lost)
+        settings = await _database(configuration, reactor, closers, serving=serving)
         return await _open(configuration, settings, reactor, closers, serving=serving)
     except BaseException:
         await _close_all(closers)
@@ -112,7 +110,6 @@ async def _database(
     closers: _Closers,
     *,
     serving: bool,
-    on_lost: Callable[[], None] | None,
 ) -> DatabaseSettings:
     if configuration.database is not None:
         return database_settings(configuration.database)
@@ -121,7 +118,6 @@ async def _database(
         reactor=reactor,
         binaries=configuration.embedded.binaries,
         account=configuration.embedded.account,
-        on_lost=on_lost,
     )
     place = None if serving else running(configuration.embedded.state)
     if place is None:
