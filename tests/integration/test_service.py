@@ -219,6 +219,7 @@ class LifeTests(ServiceTests):
         await sora.stopService()
         _, answers = await self.serve()
         self.assertEqual(await in_thread(look), before)
+        self.assertFalse((self.state / "demo-password").exists())
 
     async def test_two_servers_tell_their_clients_of_each_others_deliveries(self) -> None:
         shared = f'[storage]\nobjects = "{self.state}/shared"\n'
