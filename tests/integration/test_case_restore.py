@@ -1,11 +1,18 @@
 """The page on restoring: what it tells the operator to run does what it says (P3, D14)."""
 
 import re
+import subprocess
 from pathlib import Path
 
-from sora.store.model import Actor, NewMailbox
-from tests.contract.mail import new_message
-from tests.integration.database import DatabaseTests
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from sora.core.flags import SEEN, Change
+from sora.postgres.migrate import migrate
+from sora.postgres.store import open_store
+from sora.store.model import Actor, FlagChange, NewMailbox
+from tests.contract.mail import message, new_message
+from tests.integration.database import PORT, DatabaseTests, binaries, server
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operate" / "backup-and-restore.md"
 
@@ -31,3 +38,36 @@ class RestoreTests(DatabaseTests):
         self.assertEqual(len(set(now)), 2)
         self.assertGreater(min(now), last)
         self.assertEqual(await self.store.audit.findings(), [])
+
+    async def test_p1_a_dump_restored_over_a_fresh_database_is_the_whole_of_it(self) -> None:
+        account = await self.store.accounts.create("a@example.org", "hash", [NewMailbox("INBOX")])
+        inbox = (await self.store.mailboxes.find(account, "INBOX")).id
+        mails = [message(f"number {n}", text="\xe9" * n) for n in range(20)]
+        await self.store.messages.insert([new_message(inbox, raw, flags=SEEN) for raw in mails])
+        await self.store.messages.store(inbox, [FlagChange((3,), Change.ADD, 0, ("kept",))])
+        dump = server().directory / "sora.dump"
+        self.addCleanup(dump.unlink)
+        where = ["-h", str(server().directory), "-p", str(PORT), "-U", "sora"]
+        self.run_tool("pg_dump", "-Fc", *where, "-f", str(dump), self.settings.name)
+        fresh = server().create()
+        self.addCleanup(server().drop, fresh)
+        await migrate(server().settings(fresh), reactor)
+        self.run_tool("pg_restore", "--clean", "--if-exists", *where, "-d", fresh, str(dump))
+        restored = open_store(server().settings(fresh), reactor)
+        self.addCleanup(lambda: Deferred.fromCoroutine(restored.stop()))
+        self.assertEqual(await migrate(server().settings(fresh), reactor), [])
+        await restored.start()
+        self.assertEqual(await restored.audit.findings(), [])
+        before, after = [
+            await store.mailboxes.open(account, "INBOX", claim_recent=False) for store in (self.store, restored)
+        ]
+        self.assertEqual(after, before)
+        bodies = [ref.id for ref in await restored.audit.references(after=0, limit=100)]
+        self.assertEqual(sorted((await restored.bodies.staged(bodies)).values()), sorted(mails))
+        (inserted,) = await restored.messages.insert([new_message(inbox)])
+        self.assertEqual(inserted.uid, 21)
+
+    def run_tool(self, name: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs; it must succeed."""
+        done = subprocess.run([binaries() / name, *arguments], check=False, capture_output=True, timeout=60)
+        self.assertEqual((done.returncode, done.stderr.decode()), (0, ""))
