@@ -4,7 +4,7 @@ from sora.aio import gather
 from sora.core.errors import NoSuchMailbox, UidsExhausted
 from sora.core.flags import DELETED, FLAGGED, SEEN, Change
 from sora.core.ids import UID_MAX, MailboxId, ModSeq
-from sora.store.model import Want
+from sora.store.model import Named, Want
 from tests.contract.base import StoreContract
 
 
@@ -162,3 +162,14 @@ class TransfersContract(StoreContract):
         uids = await self.fill(2, flags=DELETED)
         await self.store.messages.expunge(self.inbox, None, self.actor)
         self.assertEqual(await self.fill(1), [uids[-1] + 1])
+
+    async def test_a_target_may_be_given_by_its_name(self) -> None:
+        uids = await self.fill(2)
+        copied = await self.store.messages.copy(self.inbox, uids[:1], Named(self.account, "Work"))
+        self.assertEqual((copied.mailbox, copied.source, copied.left), (self.work, (uids[0],), None))
+        moved = await self.store.messages.move(self.inbox, uids[1:], Named(self.account, "Work"), self.actor)
+        inbox = await self.store.mailboxes.find(self.account, "INBOX")
+        self.assertEqual((moved.mailbox, moved.left), (self.work, inbox.highest_modseq))
+        for name in ("work", "Elsewhere"):
+            with self.assertRaises(NoSuchMailbox):
+                await self.store.messages.copy(self.inbox, uids[:1], Named(self.account, name))

@@ -14,7 +14,7 @@ from sora.core.events import FeedLost, MailboxChanged
 from sora.core.flags import ANSWERED, DELETED, FLAGGED, SEEN, Change
 from sora.core.ids import MailboxId, ModSeq, Uid
 from sora.postgres.store import PostgresStore, open_store
-from sora.store.model import Actor, FlagChange, Inserted, NewMailbox, Want
+from sora.store.model import Actor, FlagChange, Inserted, Named, NewMailbox, Want
 from tests.contract.mail import message, new_body, new_message
 from tests.integration.database import DatabaseTests, server
 
@@ -70,6 +70,7 @@ class RoundTripTests(StoreTests):
             "fetch": lambda: messages.fetch(self.inbox, [1, 2, 3], Want.ENVELOPE | Want.SIZE | Want.BYTES),
             "store": lambda: messages.store(self.inbox, [change, change]),
             "copy": lambda: messages.copy(self.inbox, [1, 2], self.work),
+            "copy to a name": lambda: messages.copy(self.inbox, [1], Named(self.account, "Work")),
             "move": lambda: messages.move(self.inbox, [1], self.work, self.actor),
             "expunge": lambda: messages.expunge(self.inbox, None, self.actor),
             "search": lambda: messages.search(self.inbox, Criteria((All(),)), recent_from=Uid(1), uid_max=9),

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from sora.core.errors import CommitUnknown, SoraError
-from sora.core.ids import MailboxId
+from sora.core.ids import MailboxId, ModSeq
 from sora.mail.live import OpenMailbox
 from sora.store.interfaces import Messages
-from sora.store.model import Actor, Copied, FlagChange, FlagsStored
+from sora.store.model import Actor, Copied, FlagChange, FlagsStored, Named
 
 
 class Changer:
@@ -45,20 +45,17 @@ class Changer:
         except CommitUnknown:
             await self._show(mailbox)
             raise
-        try:
-            await mailbox.absorb_expunged(modseq, gone)
-        except SoraError as error:
-            self._unseen(error)
+        await self._without(mailbox, modseq, gone)
         return list(gone)
 
-    async def copy(self, mailbox: OpenMailbox, uids: Sequence[int], target: MailboxId) -> Copied:
+    async def copy(self, mailbox: OpenMailbox, uids: Sequence[int], target: MailboxId | Named) -> Copied:
         """Copy messages, all or none. Raises `NoSuchMailbox`, `UidsExhausted`, `OverQuota`, `CommitUnknown`."""
         copied = await self._messages.copy(mailbox.row.id, uids, target)
-        if target == mailbox.row.id:
+        if copied.mailbox == mailbox.row.id:
             await self._show(mailbox)
         return copied
 
-    async def move(self, mailbox: OpenMailbox, uids: Sequence[int], target: MailboxId, actor: Actor) -> Copied:
+    async def move(self, mailbox: OpenMailbox, uids: Sequence[int], target: MailboxId | Named, actor: Actor) -> Copied:
         """Move messages in one transaction. Raises as `copy`.
 
         After `CommitUnknown` the mailbox shows whether the messages are still there.
@@ -68,9 +65,19 @@ class Changer:
         except CommitUnknown:
             await self._show(mailbox)
             raise
-        if moved.source:
-            await self._show(mailbox)
+        if moved.left is not None:
+            if moved.mailbox == mailbox.row.id:
+                await self._show(mailbox)
+            else:
+                await self._without(mailbox, moved.left, moved.source)
         return moved
+
+    async def _without(self, mailbox: OpenMailbox, modseq: ModSeq, uids: Sequence[int]) -> None:
+        """Show the mailbox without messages that have left it."""
+        try:
+            await mailbox.absorb_expunged(modseq, uids)
+        except SoraError as error:
+            self._unseen(error)
 
     async def _show(self, mailbox: OpenMailbox) -> None:
         """Refresh after a change whose outcome stands, whether or not it can be seen yet."""

@@ -17,7 +17,7 @@ from sora.postgres.rows import body_ref, columns, numbers
 from sora.postgres.search import search
 from sora.postgres.statement import Statement, integers
 from sora.postgres.work import Database
-from sora.store.model import Actor, Copied, FetchRow, FlagChange, FlagsStored, Found, Inserted, NewMessage, Want
+from sora.store.model import Actor, Copied, FetchRow, FlagChange, FlagsStored, Found, Inserted, Named, NewMessage, Want
 
 # What each wish reads: columns, and how many they are. `trace` comes once, for either of its wishes.
 _COLUMNS: Final[dict[Want, tuple[str, ...]]] = {
@@ -131,33 +131,46 @@ class PostgresMessages:
             for row in rows
         ]
 
-    def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId) -> "Deferred[Copied]":
+    def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named) -> "Deferred[Copied]":
         """Copy messages, all or none; UIDs that are gone are left out.
 
         Raises `NoSuchMailbox`, `UidsExhausted`, `LimitReached`.
         """
         return self._transfer(source, uids, target, None)
 
-    def move(self, source: MailboxId, uids: Sequence[int], target: MailboxId, actor: Actor) -> "Deferred[Copied]":
+    def move(
+        self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, actor: Actor
+    ) -> "Deferred[Copied]":
         """Move messages atomically; also within one mailbox (new UIDs). Raises as `copy`."""
         return self._transfer(source, uids, target, actor)
 
     @deferred
-    async def _transfer(self, source: MailboxId, uids: Sequence[int], target: MailboxId, actor: Actor | None) -> Copied:
+    async def _transfer(
+        self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, actor: Actor | None
+    ) -> Copied:
+        named = target if isinstance(target, Named) else None
         rows = await self._database.call(
             "transfer_messages",
             {
                 "source": source,
                 "uids": integers(uids),
-                "target": target,
+                "target": None if named else target,
+                "target_account": named.account if named else None,
+                "target_name": named.name if named else None,
                 "moving": actor is not None,
                 "keywords_max": limits.KEYWORDS_MAX,
                 **actor_parameters(actor or _NOBODY),
             },
         )
-        uid_validity, octets, first = rows[0]
+        uid_validity, octets, first, mailbox, left = rows[0]
         moved = tuple(numbers(octets, "I"))
-        return Copied(uid_validity=uid_validity, source=moved, target=tuple(range(first, first + len(moved))))
+        return Copied(
+            uid_validity=uid_validity,
+            source=moved,
+            target=tuple(range(first, first + len(moved))),
+            mailbox=mailbox,
+            left=left,
+        )
 
     @deferred
     async def expunge(

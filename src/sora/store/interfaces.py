@@ -30,6 +30,7 @@ from sora.store.model import (
     Listing,
     Login,
     MailboxRow,
+    Named,
     NewMailbox,
     NewMessage,
     Opened,
@@ -138,13 +139,15 @@ class Messages(Protocol):
         Raises `NoSuchMailbox`, `LimitReached` (too many keywords).
         """
 
-    def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId) -> "Deferred[Copied]":
+    def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named) -> "Deferred[Copied]":
         """Copy messages, all or none; UIDs that are gone are left out.
 
         Raises `NoSuchMailbox`, `UidsExhausted`, `OverQuota`, `LimitReached`.
         """
 
-    def move(self, source: MailboxId, uids: Sequence[int], target: MailboxId, actor: Actor) -> "Deferred[Copied]":
+    def move(
+        self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, actor: Actor
+    ) -> "Deferred[Copied]":
         """Move messages atomically; also within one mailbox (new UIDs). Raises as `copy`."""
 
     def expunge(

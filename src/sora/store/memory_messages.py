@@ -20,6 +20,7 @@ from sora.store.model import (
     FlagsStored,
     Found,
     Inserted,
+    Named,
     NewBody,
     NewMessage,
     Want,
@@ -32,7 +33,7 @@ def transfer(
     """Copy messages, or with an `actor` move them. Raises `UidsExhausted`, `LimitReached`, changing nothing."""
     chosen = source.present(uids)
     if not chosen:
-        return Copied(target.uid_validity, (), ())
+        return Copied(target.uid_validity, (), (), target.id)
     if not target.room_for(len(chosen)):
         raise UidsExhausted("no UIDs are left in the target mailbox")
     keywords = _spell_all(target, [message.keywords for message in chosen])
@@ -46,13 +47,15 @@ def transfer(
         assigned.append(target.uid_next)
         target.uid_next += 1
     announced = [(target.id, modseq)]
+    left: ModSeq | None = None
     if actor is not None:
         gone = modseq if source is target else source.advance()
+        left = ModSeq(gone)
         state.bury(source, chosen, modseq=gone, actor=actor)
         if source is not target:
             announced.append((source.id, gone))
     state.announce(*announced)
-    return Copied(target.uid_validity, tuple(message.uid for message in chosen), tuple(assigned))
+    return Copied(target.uid_validity, tuple(message.uid for message in chosen), tuple(assigned), target.id, left)
 
 
 def _spell_all(mailbox: StoredMailbox, many: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -176,14 +179,19 @@ class MemoryMessages:
         return [attrs.evolve(result, modseq=highest, changed=changed) for result in results]
 
     @fired
-    def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId) -> Copied:
+    def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named) -> Copied:
         """Copy messages, all or none."""
-        return transfer(self._state, self._state.mailbox(source), uids, self._state.mailbox(target), actor=None)
+        return transfer(self._state, self._state.mailbox(source), uids, self._target(target), actor=None)
 
     @fired
-    def move(self, source: MailboxId, uids: Sequence[int], target: MailboxId, actor: Actor) -> Copied:
+    def move(self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, actor: Actor) -> Copied:
         """Move messages atomically."""
-        return transfer(self._state, self._state.mailbox(source), uids, self._state.mailbox(target), actor=actor)
+        return transfer(self._state, self._state.mailbox(source), uids, self._target(target), actor=actor)
+
+    def _target(self, target: MailboxId | Named) -> StoredMailbox:
+        if isinstance(target, Named):
+            return self._state.named(target.account, target.name)
+        return self._state.mailbox(target)
 
     @fired
     def expunge(self, mailbox: MailboxId, uids: Sequence[int] | None, actor: Actor) -> "tuple[ModSeq, array[int]]":

@@ -101,6 +101,14 @@ class MailboxRow:
 
 
 @attrs.frozen
+class Named:
+    """A mailbox by its name, found by the very statement that uses it."""
+
+    account: AccountId
+    name: str
+
+
+@attrs.frozen
 class Listing:
     """All that LIST, LSUB and STATUS need, read at once."""
 
@@ -275,6 +283,10 @@ class Copied:
     uid_validity: int
     source: tuple[int, ...]
     target: tuple[int, ...]
+    mailbox: MailboxId
+    """The target."""
+    left: ModSeq | None = None
+    """After a MOVE of anything: the modseq at which the source lost them."""
 
 
 @attrs.frozen

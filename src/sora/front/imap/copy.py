@@ -1,10 +1,10 @@
 """Messages to other mailboxes: COPY and MOVE (RFC 3501 6.4.7, RFC 6851, RFC 4315)."""
 
 from sora.core.errors import NoSuchMailbox
-from sora.core.ids import MailboxId
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import commands, responses
 from sora.imap.view import Expunges
+from sora.store.model import Named
 
 
 @handles(commands.Copy)
@@ -12,10 +12,12 @@ async def copy(session: ImapProtocol, command: commands.Copy) -> Done:
     """Copy messages, all or none."""
     here = session.here
     uids = [uid for _, uid in here.view.resolve(command.numbers, by_uid=command.by_uid)]
-    target = await _target(session, command.mailbox)
     if not uids:
         return Done("COPY completed, there was nothing to copy")
-    copied = await session.services.changer.copy(here.mailbox, uids, target)
+    try:
+        copied = await session.services.changer.copy(here.mailbox, uids, _target(session, command.mailbox))
+    except NoSuchMailbox:
+        raise Refusal("no such mailbox", b"TRYCREATE") from None
     code = responses.copy_uid(copied.uid_validity, copied.source, copied.target) if copied.source else b""
     return Done("COPY completed", code)
 
@@ -26,18 +28,18 @@ async def move(session: ImapProtocol, command: commands.Move) -> Done:
     here = session.here
     session.refuse_read_only()
     uids = [uid for _, uid in here.view.resolve(command.numbers, by_uid=command.by_uid)]
-    target = await _target(session, command.mailbox)
     if not uids:
         return Done("MOVE completed, there was nothing to move")
-    moved = await session.services.changer.move(here.mailbox, uids, target, session.actor)
+    target = _target(session, command.mailbox)
+    try:
+        moved = await session.services.changer.move(here.mailbox, uids, target, session.actor)
+    except NoSuchMailbox:
+        raise Refusal("no such mailbox", b"TRYCREATE") from None
     if moved.source:
         code = responses.copy_uid(moved.uid_validity, moved.source, moved.target)
         session.send(responses.untagged_ok("moved", code=code))
     return Done("MOVE completed", expunges=Expunges.ALLOWED)
 
 
-async def _target(session: ImapProtocol, name: str) -> MailboxId:
-    try:
-        return (await session.services.mailboxes.find(session.signed_in.account, name)).id
-    except NoSuchMailbox:
-        raise Refusal("no such mailbox", b"TRYCREATE") from None
+def _target(session: ImapProtocol, name: str) -> Named:
+    return Named(session.signed_in.account, name)

@@ -424,9 +424,10 @@ COMMENT ON FUNCTION expunge_messages IS 'Turn messages that are \Deleted (of tho
 -- ------------------------------------------------------------------ copying and moving
 
 CREATE FUNCTION transfer_messages(
-    source_id bigint, uids bigint[], target_id bigint, moving boolean, keywords_max integer,
-    who_account bigint, who_address text, protocol text, session text
-) RETURNS TABLE (uid_validity bigint, source_octets bytea, first_uid bigint) LANGUAGE plpgsql AS $$
+    source_id bigint, uids bigint[], target_id bigint, target_account bigint, target_name text, moving boolean,
+    keywords_max integer, who_account bigint, who_address text, protocol text, session text
+) RETURNS TABLE (uid_validity bigint, source_octets bytea, first_uid bigint, target_box bigint, left_modseq bigint)
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     source mailboxes%ROWTYPE;
@@ -437,6 +438,9 @@ DECLARE
     gone bigint[];
     fresh bigint;
 BEGIN
+    IF target_id IS NULL THEN
+        SELECT id INTO target_id FROM mailboxes WHERE account_id = target_account AND name = target_name;
+    END IF;
     PERFORM 1 FROM mailboxes WHERE id IN (source_id, target_id) ORDER BY id FOR NO KEY UPDATE;
     SELECT * INTO source FROM mailboxes WHERE id = source_id;
     IF NOT FOUND THEN
@@ -456,6 +460,7 @@ BEGIN
     uid_validity := target.uid_validity;
     source_octets := total.octets;
     first_uid := target.uid_next;
+    target_box := target_id;
     IF total.n = 0 THEN
         RETURN NEXT;
         RETURN;
@@ -495,6 +500,7 @@ BEGIN
         ELSE
             PERFORM announce(ARRAY[target_id], ARRAY[fresh]);
         END IF;
+        left_modseq := fresh;
         SELECT * INTO lost FROM bury(source_id, source.account_id, gone, fresh, 'move', who_account, who_address,
                                      protocol, session);
         UPDATE mailboxes AS u SET highest_modseq = fresh, messages = u.messages - lost.n,
@@ -636,7 +642,8 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'the mailbox does not exist';
     END IF;
-    PERFORM transfer_messages(inbox, NULL, target, true, keywords_max, who_account, who_address, protocol, session);
+    PERFORM transfer_messages(inbox, NULL, target, NULL, NULL, true, keywords_max, who_account, who_address, protocol,
+                              session);
 END $$;
 
 -- ------------------------------------------------------------------ collection
