@@ -7,7 +7,7 @@ from tests.integration.database import DatabaseTests
 from tests.property import bytes_kept
 from tests.property.odd_mail import corpus
 
-COUNT = 36
+COUNT = 24
 
 
 class BytesInPostgresTests(DatabaseTests):

@@ -120,16 +120,36 @@ class FrontTests(unittest.TestCase):
 
     # ------------------------------------------------------------ L1
 
-    async def test_l1_a_stranger_who_floods_is_not_read_faster_than_answered(self) -> None:
+    async def test_l1_a_stranger_who_floods_holds_no_more_than_the_bound(self) -> None:
         world = await self.world()
-        await world.connect()
-        (session,) = world.factory.services.sessions
-        for _ in range(200):
-            session.transport.deliver(b"a LOGIN {4000+}\r\n" + b"x" * 3000)
-        held = session.framer.held + sum(len(part) for event in session._events for part in getattr(event, "parts", ()))
-        self.assertLessEqual(held, limits.UNAUTHENTICATED_HELD_MAX)
-        world.advance(limits.UNAUTHENTICATED_TIME_MAX + 2)
-        self.assertTrue(session.transport.gone)
+        for flood in (
+            [b"a LOGIN"] + [b" {4000+}\r\n" + b"x" * 4_000] * 50,
+            [b"a LOGIN {4000}\r\n"] + [b"y" * 3_000] * 50,
+            [b"a AUTHENTICATE PLAIN\r\n"] + [b"z" * 3_000] * 50,
+            [b"a ID (" + b'"k" "v" ' * 900] * 50,
+        ):
+            before = set(world.factory.services.sessions)
+            await world.connect()
+            (session,) = world.factory.services.sessions - before
+            most = 0
+            for piece in flood:
+                session.transport.deliver(piece)
+                waiting = sum(len(part) for event in session._events for part in getattr(event, "parts", ()))
+                most = max(most, session.framer.held + waiting)
+            self.assertGreater(most, 2_000, "nothing was held at all")
+            self.assertLessEqual(most, limits.UNAUTHENTICATED_HELD_MAX, flood[0])
+
+    async def test_l1_a_stranger_has_a_minute_whatever_he_does_with_it(self) -> None:
+        world = await self.world()
+        for idle in (b"", b"a LOGIN {10}\r\n", b"a AUTHENTICATE PLAIN\r\n", b"a NOOP\r\n"):
+            client = await world.connect()
+            world.advance(limits.UNAUTHENTICATED_TIME_MAX / 2)
+            if idle:
+                await client.send(idle)
+            world.advance(limits.UNAUTHENTICATED_TIME_MAX / 2 - 2)
+            self.assertFalse(await client.closed(), idle)
+            world.advance(4)
+            self.assertTrue(await client.closed(), idle)
 
     # ------------------------------------------------------------ L4
 
