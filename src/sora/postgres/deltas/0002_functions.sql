@@ -300,7 +300,10 @@ BEGIN
         IF unchanged[i] IS NOT NULL THEN
             SELECT coalesce(array_agg(m.uid ORDER BY m.uid) FILTER (WHERE m.modseq <= unchanged[i]), '{}'),
                    coalesce(string_agg(uid_octets(m.uid), '' ORDER BY m.uid) FILTER (WHERE m.modseq > unchanged[i]), '')
-              INTO kept, refused FROM messages AS m WHERE m.mailbox_id = box_id AND m.uid = ANY (named);
+              INTO kept, refused
+              FROM (SELECT DISTINCT u FROM unnest(named) AS u) AS k
+             CROSS JOIN LATERAL (SELECT uid, modseq FROM messages
+                                  WHERE mailbox_id = box_id AND uid = k.u OFFSET 0) AS m;
         END IF;
         wanted := nullif(string_to_array(words[i], ' '), '{}');
         IF wanted IS NOT NULL THEN
@@ -313,34 +316,47 @@ BEGIN
             END IF;
             wanted := keywords_spelled(box.keywords, wanted);
         END IF;
-        WITH change AS (
-            UPDATE messages AS m SET flags = o.flags_new, keywords = o.keywords_new, modseq = fresh
-              FROM (SELECT uid, flags AS flags_old, flags_changed(flags, changes[i], bits[i]) AS flags_new,
-                           CASE WHEN wanted IS NULL AND changes[i] <> 'replace' THEN keywords
-                                ELSE keywords_changed(keywords, changes[i], wanted) END AS keywords_new
-                      FROM messages WHERE mailbox_id = box_id AND uid = ANY (kept)) AS o
-             WHERE m.mailbox_id = box_id AND m.uid = o.uid
-               AND (m.flags <> o.flags_new OR m.keywords IS DISTINCT FROM o.keywords_new)
-            RETURNING o.flags_old AS was, m.flags AS now, m.size, coalesce(cardinality(m.keywords), 0) AS words
-        )
-        SELECT count(*) AS n, max(change.words) AS words,
+        -- Each message is looked up by its key: OFFSET 0 keeps the planner from joining. It knows nothing of a
+        -- mailbox that was filled since the last ANALYZE, believes it empty, and would compare all with all.
+        SELECT count(*) FILTER (WHERE differs) AS n, array_agg(place) FILTER (WHERE differs) AS places,
+               max(cardinality(worded)) FILTER (WHERE differs) AS words,
                coalesce(sum((now & 1 = 0)::integer - (was & 1 = 0)::integer), 0) AS unseen,
                coalesce(sum((now & 8 <> 0)::integer - (was & 8 <> 0)::integer), 0) AS deleted,
-               coalesce(sum(((now & 8 <> 0)::integer - (was & 8 <> 0)::integer) * size), 0) AS deleted_size
-          INTO delta FROM change;
+               coalesce(sum(((now & 8 <> 0)::integer - (was & 8 <> 0)::integer) * size), 0) AS deleted_size,
+               coalesce(string_agg(uid_octets(uid), ''), '') AS uids,
+               coalesce(string_agg(int2send(now), ''), '') AS flags,
+               coalesce(string_agg(int8send(CASE WHEN differs THEN fresh ELSE modseq END), ''), '') AS modseqs,
+               json_object_agg(uid, worded) FILTER (WHERE worded IS NOT NULL) AS keywords
+          INTO delta
+          FROM (SELECT m.place, m.uid, m.size, m.modseq, m.was, m.now, m.worded,
+                       m.was <> m.now OR m.keywords IS DISTINCT FROM m.worded AS differs
+                  FROM (SELECT DISTINCT u FROM unnest(kept) AS u) AS k
+                 CROSS JOIN LATERAL (
+                       SELECT ctid AS place, uid, size, modseq, flags AS was,
+                              flags_changed(flags, changes[i], bits[i]) AS now, keywords,
+                              CASE WHEN wanted IS NULL AND changes[i] <> 'replace' THEN keywords
+                                   ELSE keywords_changed(keywords, changes[i], wanted) END AS worded
+                         FROM messages WHERE mailbox_id = box_id AND uid = k.u OFFSET 0) AS m
+                 ORDER BY m.uid) AS c;
         IF delta.words > message_keywords_max THEN
             RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many keywords on one message';
         END IF;
-        changed := changed OR delta.n > 0;
+        IF delta.n > 0 THEN
+            changed := true;
+            -- By their places, which cannot change while we hold the mailbox's row.
+            UPDATE messages AS m
+               SET flags = flags_changed(m.flags, changes[i], bits[i]), modseq = fresh,
+                   keywords = CASE WHEN wanted IS NULL AND changes[i] <> 'replace' THEN m.keywords
+                                   ELSE keywords_changed(m.keywords, changes[i], wanted) END
+             WHERE m.ctid = ANY (delta.places);
+        END IF;
         box.unseen := box.unseen + delta.unseen;
         box.deleted := box.deleted + delta.deleted;
         box.deleted_size := box.deleted_size + delta.deleted_size;
-        SELECT coalesce(string_agg(uid_octets(m.uid), ''), ''), coalesce(string_agg(int2send(m.flags), ''), ''),
-               coalesce(string_agg(int8send(m.modseq), ''), ''),
-               json_object_agg(m.uid, m.keywords) FILTER (WHERE m.keywords IS NOT NULL)
-          INTO uids_octets, flags_octets, modseqs_octets, keywords
-          FROM (SELECT uid, flags, modseq, keywords FROM messages
-                 WHERE mailbox_id = box_id AND uid = ANY (kept) ORDER BY uid) AS m;
+        uids_octets := delta.uids;
+        flags_octets := delta.flags;
+        modseqs_octets := delta.modseqs;
+        keywords := delta.keywords;
         highest_modseq := CASE WHEN changed THEN fresh ELSE box.highest_modseq END;
         RETURN NEXT;
     END LOOP;
