@@ -36,13 +36,18 @@ class MotoServer:
 
 @cache
 def server() -> MotoServer:
-    """Return the process's server; it ends with the reactor."""
+    """Return the process's server; it ends with the reactor, which trial's workers end after each test."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     threaded = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     threaded.start()
     host, port = threaded.get_host_and_port()
+
+    def stop() -> None:
+        server.cache_clear()
+        threaded.stop()
+
     # In its own thread it would keep the process from ending.
-    reactor.addSystemEventTrigger("during", "shutdown", threaded.stop)
+    reactor.addSystemEventTrigger("during", "shutdown", stop)
     return MotoServer(host, port)
 
 

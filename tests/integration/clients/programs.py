@@ -16,7 +16,11 @@ class ProgramFailed(AssertionError):
 
 def environment(home: Path | None = None) -> dict[str, str]:
     """Return the environment of a program: ours, in plain English, with another home."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PG", "XDG_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("LC_", "LANG", "PG", "PYTHON", "XDG_"))
+    }
     kept["LC_ALL"] = "C.UTF-8"
     kept["PATH"] = os.pathsep.join((kept.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
     if home is not None:
