@@ -35,6 +35,8 @@ IMAP_LIST_ITEMS_MAX: Final = 1_000
 IMAP_SET_RANGES_MAX: Final = 10_000
 """Ranges of one sequence set."""
 IMAP_SEARCH_KEYS_MAX: Final = 1_000
+IMAP_SEARCH_TEXT_MAX: Final = 1_000
+"""Octets of one text that is searched for: PostgreSQL's substring search is quadratic in the worst case."""
 IMAP_PATTERN_MAX: Final = 1_024
 """Octets of one LIST pattern."""
 IMAP_FETCH_PAGE: Final = 500

@@ -173,6 +173,8 @@ class _Builder:
 
     def needle(self) -> str:
         data = self.cursor.astring("a text to search for")
+        if len(data) > limits.IMAP_SEARCH_TEXT_MAX:
+            raise LimitReached(f"a text of more than {limits.IMAP_SEARCH_TEXT_MAX} octets to search for")
         try:
             return fold(data.decode(self.codec))
         except (UnicodeDecodeError, UnicodeError):

@@ -127,18 +127,25 @@ def _count(length: int) -> int:
 class SealedObjectStore:
     """Implements `store.interfaces.ObjectStore` around another one.
 
-    `clear_allowed`: objects stored before sealing was switched on are read as they are.
+    `clear_allowed`: objects stored before sealing was switched on are read as they are. `seals`: new ones are
+    sealed; without it the keys only open what was sealed before.
     """
 
-    def __init__(self, inner: ObjectStore, ring: KeyRing, *, reactor: Any, clear_allowed: bool = False) -> None:
+    def __init__(
+        self, inner: ObjectStore, ring: KeyRing, *, reactor: Any, clear_allowed: bool = False, seals: bool = True
+    ) -> None:
         self._inner = inner
         self._ring = ring
         self._reactor = reactor
         self._clear_allowed = clear_allowed
+        self._seals = seals
 
     @aio.deferred
     async def put(self, key: str, data: bytes) -> None:
         """Seal and store an object."""
+        if not self._seals:
+            await self._inner.put(key, data)
+            return
         await self._inner.put(key, await self._work(len(data), seal, self._ring, key, data))
 
     @aio.deferred

@@ -164,10 +164,14 @@ def open_objects(configuration: Configuration, reactor: Any, closers: _Closers) 
     if not sealing.keys:
         return inner
     ring = sealing.key_ring()
-    if sealing.active not in ring:
+    if sealing.enabled and sealing.active not in ring:
         raise ConfigurationInvalid(["storage.sealing.active: names no key of storage.sealing.keys"])
-    active = ring.pop(sealing.active)
-    return SealedObjectStore(inner, KeyRing([active, *ring.values()]), reactor=reactor)
+    # The key that seals stands first. What was stored before sealing was switched on stays readable: whoever
+    # reads a body checks its hash, so that an object in clear cannot pass for another.
+    keys = [ring.pop(sealing.active)] if sealing.active in ring else []
+    return SealedObjectStore(
+        inner, KeyRing([*keys, *ring.values()]), reactor=reactor, clear_allowed=True, seals=sealing.enabled
+    )
 
 
 def s3_settings(section: S3) -> S3Settings:

@@ -54,6 +54,13 @@ class Keys(unittest.SynchronousTestCase):
         for field in Field:
             self.assertEqual(program(field.name.encode() + b' "A b"'), (steps.Text(field, "a b"),))
 
+    def test_l6_a_text_to_search_for_is_bounded(self) -> None:
+        longest = b"x" * limits.IMAP_SEARCH_TEXT_MAX
+        self.assertEqual(program(b"SUBJECT " + longest), (text(longest.decode()),))
+        for key in (b"TEXT ", b"HEADER Subject "):
+            with self.assertRaises(LimitReached):
+                program(key + longest + b"x")
+
     def test_c17_headers_by_name(self) -> None:
         self.assertEqual(program(b'HEADER "References" <X@y>'), (steps.Header("references", "<x@y>"),))
         self.assertEqual(program(b'HEADER List-Id ""'), (steps.Header("list-id", ""),))

@@ -101,3 +101,10 @@ class SealedObjectStoreTests(unittest.TestCase):
         lenient = SealedObjectStore(self.inner, KeyRing([NEW]), reactor=reactor, clear_allowed=True)
         self.assertEqual(await lenient.get("key"), b"From: clear")
         self.assertEqual(await lenient.get_range("key", 6, 5), b"clear")
+
+    async def test_keys_that_no_longer_seal_still_open(self) -> None:
+        await self.store.put("sealed", b"From: sealed")
+        opener = SealedObjectStore(self.inner, KeyRing([NEW]), reactor=reactor, clear_allowed=True, seals=False)
+        await opener.put("clear", b"From: clear")
+        self.assertEqual(await self.inner.get("clear"), b"From: clear")
+        self.assertEqual(await opener.get("sealed"), b"From: sealed")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 IDLE_TIMEOUT: Final = 1_860.0
 """Seconds of silence until a signed-in client is logged out; RFC 3501 5.4 asks for 30 minutes at least."""
-SIGN_IN_TIMEOUT: Final = 60.0
 
 
 @attrs.define
@@ -40,7 +39,6 @@ class ImapServices:
     wake_uploader: Callable[[], None] = lambda: None
     append_max: int = limits.MESSAGE_MAX
     idle_timeout: float = IDLE_TIMEOUT
-    sign_in_timeout: float = SIGN_IN_TIMEOUT
     connections_max: int = 20_000
     connections_per_ip_max: int | None = None
     """None: no limit of its own."""

@@ -276,7 +276,8 @@ class ImapProtocol(Conversation[Incoming]):
         else:
             self.announce(done.expunges)
             self.send(responses.ok(tag, done.text, code=done.code))
-            self._bad = 0
+            if self.user is not None:
+                self._bad = 0
         if self.user is not None and not self.leaving:
             self.expire_in(self.services.idle_timeout)
 

@@ -67,7 +67,6 @@ async def _ask(session: ImapProtocol) -> bytes:
 
 
 async def _enter(session: ImapProtocol, name: str, password: bytes, mechanism: str) -> Done:
-    session.expire_in(session.services.sign_in_timeout)
     user = await session.services.authenticator.sign_in(
         name, password, mechanism=mechanism, protocol="imap", peer=session.peer
     )
