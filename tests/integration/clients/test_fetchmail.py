@@ -1,9 +1,14 @@
 """fetchmail fetches by IMAP, into files and onward by LMTP."""
 
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 from tests.integration.clients import corpus, oracle
 from tests.integration.clients.lab import ClientTestCase
+from tests.integration.clients.programs import environment
 
 NO_MAIL = 1
 KEEPER = """#!/bin/sh
@@ -14,7 +19,7 @@ POLL = """
 set no bouncemail
 set invisible
 set pidfile "{directory}/pid"
-poll localhost service {port} protocol IMAP auth password {tls}
+poll localhost service {port} protocol IMAP auth password
     username "{user}" password "{password}" {options}
 """
 
@@ -30,7 +35,7 @@ class FetchmailTests(ClientTestCase):
         keeper.chmod(0o700)
         self.to_files = f'mda "{keeper}"'
 
-    def fetchmail(self, options: str, tls: bool = True, expect: int = 0) -> str:
+    def configure(self, options: str, *, tls: bool) -> Path:
         control = self.directory / "fetchmailrc"
         control.touch(mode=0o600)
         secure = f'ssl sslproto "auto" sslcertck sslcertfile "{self.lab.certificate}"' if tls else 'no ssl sslproto ""'
@@ -40,12 +45,14 @@ class FetchmailTests(ClientTestCase):
                 port=self.lab.imaps if tls else self.lab.imap,
                 user=self.account.address,
                 password=self.account.password,
-                tls="",
                 options=f"no rewrite {options} {secure}",
             )
         )
-        done = self.run_program("fetchmail", "-f", str(control), "--nosyslog", "-v", expect=expect)
-        return done.stdout + done.stderr
+        return control
+
+    def fetchmail(self, options: str, tls: bool = True, expect: int = 0) -> None:
+        control = self.configure(options, tls=tls)
+        self.run_program("fetchmail", "-f", str(control), "--nosyslog", "-v", expect=expect)
 
     def kept(self) -> list[bytes]:
         """Return what arrived in files, with the line ends of the wire and without what fetchmail adds."""
@@ -61,6 +68,34 @@ class FetchmailTests(ClientTestCase):
         self.assertEqual([(one.data, one.flags) for one in found], [(data, {"\\Seen"}) for data in sent])
         self.fetchmail(f"keep {self.to_files}", tls=False, expect=NO_MAIL)
         self.assertEqual(len(self.kept()), 7)
+
+    def test_a_waiting_fetchmail_is_told_of_new_mail(self) -> None:
+        oracle.append(self.lab, self.account, corpus.messages(1))
+        control = self.configure(f"keep idle {self.to_files}", tls=True)
+        said = self.directory / "said"
+        with said.open("wb") as output:
+            waiting = subprocess.Popen(
+                ["fetchmail", "-f", str(control), "--nosyslog", "-v"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment(self.directory),
+                cwd=self.directory,
+            )
+        try:
+            self.until(lambda: b" IDLE\n" in said.read_bytes(), said)
+            oracle.deliver(self.lab, self.account, corpus.messages(1, first=1))
+            self.until(lambda: len(self.kept()) == 2, said)
+        finally:
+            waiting.terminate()
+            waiting.wait(10)
+        self.assertEqual([oracle.without_trace(data) for data in self.kept()], sorted(corpus.messages(2)))
+
+    def until(self, true: Callable[[], bool], said: Path) -> None:
+        deadline = time.monotonic() + 10
+        while not true():
+            self.assertLess(time.monotonic(), deadline, said.read_text())
+            time.sleep(0.02)
 
     def test_fetches_and_deletes(self) -> None:
         sent = corpus.messages(7)
