@@ -86,6 +86,20 @@ class EmbeddedTests(TestCase):
         self.assertEqual(await deferToThread(ask, at, "SELECT number FROM kept"), [(7,)])
         await second.stop()
 
+    def test_a_relative_state_directory_is_taken_from_where_we_were_started(self) -> "Deferred[None]":
+        return run(self._relative())
+
+    async def _relative(self) -> None:
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.base)
+        server = self.server(Path("var"))
+        os.chdir("/")
+        at = await server.start()
+        self.assertEqual(await deferToThread(ask, at, "SELECT 1"), [(1,)])
+        self.assertTrue((self.base / "var" / "postgres").is_dir())
+        await server.stop()
+
     def test_a_server_whose_owner_was_killed_is_adopted_and_stopped_with_us(self) -> "Deferred[None]":
         return run(self._adopted())
 

@@ -74,7 +74,7 @@ class _Lock:
 
 def running(state_dir: Path) -> Embedded | None:
     """Return how to reach the server of a state directory if it runs now; for commands beside the server."""
-    home = homes.find_home(state_dir)
+    home = homes.find_home(state_dir.absolute())
     lock = _read_lock(home / "data") if home is not None else None
     if home is None or lock is None or not _is_postmaster(lock.pid, home / "data") or not lock.ready:
         return None
@@ -99,7 +99,7 @@ class EmbeddedPostgres:
 
         `on_lost` is called if the server ends without having been asked to.
         """
-        self._state = state_dir
+        self._state = state_dir.absolute()
         self._reactor = reactor
         self._explicit = binaries
         self._account_name = account

@@ -52,10 +52,9 @@ class Configuration:
     cluster: Cluster = table(Cluster)
 
     def in_state(self, state: Path | None) -> "Configuration":
-        """Return the same with another state directory, if one is given."""
-        if state is None:
-            return self
-        return attrs.evolve(self, embedded=attrs.evolve(self.embedded, state=state))
+        """Return the same with an absolute state directory: the given one, or that of the configuration."""
+        chosen = (state or self.embedded.state).absolute()
+        return attrs.evolve(self, embedded=attrs.evolve(self.embedded, state=chosen))
 
     def started(self, type: str | None = None) -> list[Server]:
         """Return the servers that are to be started, of one type if it is given."""
