@@ -63,3 +63,7 @@ image:  ## build the container image
 
 clean:  ## remove what can be made again (never the state directory)
 	rm -rf build dist src/*.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: bench
+bench: venv  ## measure the server beside Dovecot, where that is installed (BENCH='--quick': options, --help lists them)
+	$(BIN)/python -m bench $(BENCH)

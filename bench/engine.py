@@ -1,0 +1,207 @@
+"""The load driver: one process, one epoll loop, scripts prepared beforehand, answers looked at no more than needed.
+
+A script is a list of steps. A step sends octets and waits for an answer: `lines` of them, of which the last begins
+with `token`, or (0) a complete line that begins with `token` at the end of what came. Latency is taken from the first
+step of a script to the end of the last one.
+"""
+
+import contextlib
+import select
+import socket
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+_TAIL = 1024
+"""Octets kept to look for the end of an answer in; no final line of an answer is longer."""
+_STALL = 30.0
+"""Seconds without an octet after which a run is given up."""
+_RECEIVE = 1 << 18
+
+
+@attrs.define
+class Step:
+    """Octets to send and the answer to wait for; `done` is what the final line says when all is well."""
+
+    send: bytes
+    token: bytes
+    lines: int = 0
+    done: bytes = b""
+
+
+Script = Sequence[Step]
+
+
+class ScriptFailed(Exception):
+    """Raised when a server answers otherwise than a script expects, hangs up, or does not answer."""
+
+
+@attrs.define(eq=False)
+class Line:
+    """One connection to a server, and what it has to do."""
+
+    address: tuple[str, int]
+    fresh: bool = False
+    """Connect anew for each script."""
+    sock: socket.socket | None = None
+    scripts: Iterator[Script] = attrs.Factory(lambda: iter(()))
+    script: Script = ()
+    at: int = 0
+    tail: bytes = b""
+    unsent: memoryview | None = None
+    began: float = 0.0
+
+    def open(self) -> None:
+        """Connect; on loopback that takes no time."""
+        self.sock = socket.create_connection(self.address, timeout=10)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.setblocking(False)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
+
+@attrs.define
+class Outcome:
+    """What came of a run; seconds from the first octet to the last answer."""
+
+    latencies: list[float] = attrs.Factory(list)
+    seconds: float = 0.0
+    octets: int = 0
+
+
+class Driver:
+    """Runs scripts on connections until they end or a time has passed."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._lines: dict[int, Line] = {}
+        self._outcome = Outcome()
+        self._buffer = bytearray(_RECEIVE)
+        self._view = memoryview(self._buffer)
+        self._deadline = 0.0
+
+    def run(self, work: Iterable[tuple[Line, Iterable[Script]]], *, seconds: float) -> Outcome:
+        """Run each connection's scripts one after the other, beginning none after so many seconds.
+
+        Raises `ScriptFailed`. Connections stay open unless they are fresh ones.
+        """
+        self._outcome = Outcome()
+        start = time.perf_counter()
+        self._deadline = start + seconds
+        try:
+            for line, scripts in work:
+                line.scripts = iter(scripts)
+                if line.sock is not None:
+                    self._register(line)
+                self._next_script(line)
+            self._turn()
+        finally:
+            for number in self._lines:
+                with contextlib.suppress(OSError):
+                    self._epoll.unregister(number)
+            self._lines.clear()
+        self._outcome.seconds = time.perf_counter() - start
+        return self._outcome
+
+    def _register(self, line: Line) -> None:
+        assert line.sock is not None  # noqa: S101  for the type
+        number = line.sock.fileno()
+        self._epoll.register(number, select.EPOLLIN)
+        self._lines[number] = line
+
+    def _release(self, line: Line) -> None:
+        if line.sock is not None and self._lines.pop(line.sock.fileno(), None) is not None:
+            self._epoll.unregister(line.sock.fileno())
+
+    def _turn(self) -> None:
+        poll, lines = self._epoll.poll, self._lines
+        while lines:
+            events = poll(_STALL)
+            if not events:
+                raise ScriptFailed(f"no answer for {_STALL:.0f} s to {next(iter(lines.values())).script[:1]}")
+            for number, event in events:
+                line = lines.get(number)
+                if line is None:
+                    continue
+                if event & select.EPOLLOUT:
+                    self._send(line)
+                if event & ~select.EPOLLOUT:
+                    self._receive(line)
+
+    def _next_script(self, line: Line) -> None:
+        script = next(line.scripts, None) if time.perf_counter() < self._deadline else None
+        if line.fresh:
+            self._release(line)
+            line.close()
+        if script is None:
+            self._release(line)
+            return
+        line.script, line.at, line.began = script, 0, time.perf_counter()
+        if line.sock is None:
+            line.open()
+            self._register(line)
+        self._begin_step(line)
+
+    def _begin_step(self, line: Line) -> None:
+        line.tail = b""
+        octets = line.script[line.at].send
+        if octets:
+            line.unsent = memoryview(octets)
+            self._send(line)
+
+    def _send(self, line: Line) -> None:
+        assert line.sock is not None  # noqa: S101  for the type
+        if line.unsent is None:
+            return
+        waiting = len(line.unsent)
+        try:
+            line.unsent = line.unsent[line.sock.send(line.unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise ScriptFailed(f"{error} sending {line.script[line.at].send[:60]!r}") from None
+        if not line.unsent:
+            line.unsent = None
+            self._epoll.modify(line.sock.fileno(), select.EPOLLIN)
+        elif len(line.unsent) <= waiting:
+            self._epoll.modify(line.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def _receive(self, line: Line) -> None:
+        assert line.sock is not None  # noqa: S101  for the type
+        try:
+            size = line.sock.recv_into(self._buffer)
+        except BlockingIOError:
+            return
+        except OSError:
+            size = 0
+        step = line.script[line.at]
+        if not size:
+            raise ScriptFailed(f"connection closed after {step.send[:60]!r}: {line.tail[-200:]!r}")
+        self._outcome.octets += size
+        tail = line.tail
+        if step.lines:
+            line.tail = tail = tail + self._view[:size]
+            if tail.count(b"\n") < step.lines:
+                return
+            last = tail[:-1].rfind(b"\n") + 1
+        else:
+            tail = tail + self._view[max(0, size - _TAIL) : size]
+            line.tail = tail = tail[-_TAIL:]
+            if not tail.endswith(b"\n"):
+                return
+            last = 0 if tail.startswith(step.token) else tail.rfind(b"\n" + step.token) + 1
+            if not last and not tail.startswith(step.token):
+                return
+        if not tail.startswith(step.token + step.done, last):
+            raise ScriptFailed(f"{step.send[:80]!r} was answered {tail[last:][:200]!r}")
+        line.at += 1
+        if line.at < len(line.script):
+            self._begin_step(line)
+            return
+        self._outcome.latencies.append(time.perf_counter() - line.began)
+        self._next_script(line)

@@ -1,0 +1,97 @@
+"""The messages that are measured with: told apart by a number, of realistic structure, always the same."""
+
+import base64
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+_NAMES = ("Anna Ahrens", "Bela Bartok", "Clara Cook", "Dmitri Dorn", "Elsa Ek", "Farid Fox", "Grete Gul", "Hiro Hall")
+_WORDS = [
+    "report",
+    "invoice",
+    "meeting",
+    "holiday",
+    "draft",
+    "release",
+    "question",
+    "photos",
+    "travel",
+    "budget",
+    "minutes",
+    "offer",
+    "review",
+    "lunch",
+]
+_FIRST_DAY = datetime(2024, 1, 1, 8, 0, tzinfo=UTC)
+
+
+def _person(number: int) -> str:
+    name = _NAMES[number % len(_NAMES)]
+    return f"{name} <{name.split()[0].lower()}.{number % 97}@example.net>"
+
+
+def _prose(number: int, octets: int) -> str:
+    lines, size = [], 0
+    while size < octets:
+        start = number + len(lines)
+        line = " ".join(_WORDS[(start * 7 + step * 3) % len(_WORDS)] for step in range(10)) + f" {start}"
+        lines.append(line)
+        size += len(line) + 2
+    return "\r\n".join(lines)
+
+
+def _noise(number: int, octets: int) -> str:
+    """Return base64 lines that do not compress."""
+    blocks, seed = [], hashlib.sha512(str(number).encode()).digest()
+    for counter in range(octets * 3 // 4 // 57 + 1):
+        blocks.append(base64.b64encode(hashlib.sha512(seed + counter.to_bytes(4, "big")).digest()[:57]).decode())
+    return "\r\n".join(blocks)
+
+
+def message(number: int, octets: int) -> bytes:
+    """Return message `number` of about so many octets: plain text when small, with HTML and an attachment else."""
+    date = (_FIRST_DAY + timedelta(minutes=17 * number)).strftime("%a, %d %b %Y %H:%M:%S +0000")
+    word = _WORDS[number % len(_WORDS)]
+    head = [
+        f"Received: from relay{number % 5}.example.net (relay{number % 5}.example.net [192.0.2.{number % 250}])",
+        f"\tby mx.example.org with ESMTP id Q{number:08X}; {date}",
+        f"From: {_person(number)}",
+        f"To: {_person(number * 3 + 1)}, {_person(number * 5 + 2)}",
+        f"Subject: {word} number {number}",
+        f"Date: {date}",
+        f"Message-ID: <{number}.{octets}.bench@example.net>",
+        f"In-Reply-To: <{number - 1}.{octets}.bench@example.net>",
+        "MIME-Version: 1.0",
+    ]
+    body = _small(number, octets - 700) if octets < 8192 else _large(number, octets - 1200)
+    return ("\r\n".join((*head, *body)) + "\r\n").encode()
+
+
+def _small(number: int, octets: int) -> list[str]:
+    return ["Content-Type: text/plain; charset=utf-8", "", _prose(number, max(40, octets))]
+
+
+def _large(number: int, octets: int) -> list[str]:
+    outer, inner = f"outer{number}", f"inner{number}"
+    return [
+        f'Content-Type: multipart/mixed; boundary="{outer}"',
+        "",
+        f"--{outer}",
+        f'Content-Type: multipart/alternative; boundary="{inner}"',
+        "",
+        f"--{inner}",
+        "Content-Type: text/plain; charset=utf-8",
+        "",
+        _prose(number, 1500),
+        f"--{inner}",
+        "Content-Type: text/html; charset=utf-8",
+        "",
+        f"<html><body><p>{_prose(number, 2500)}</p></body></html>",
+        f"--{inner}--",
+        f"--{outer}",
+        f'Content-Type: application/pdf; name="paper{number}.pdf"',
+        f'Content-Disposition: attachment; filename="paper{number}.pdf"',
+        "Content-Transfer-Encoding: base64",
+        "",
+        _noise(number, octets - 4500),
+        f"--{outer}--",
+    ]
