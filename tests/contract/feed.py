@@ -8,6 +8,7 @@ from sora.core.events import FeedLost, MailboxChanged
 from sora.core.flags import DELETED, SEEN, Change
 from sora.core.ids import MailboxId, ModSeq
 from tests.contract.base import StoreContract
+from tests.contract.mail import new_message
 
 PATIENCE = 10.0
 
@@ -48,6 +49,21 @@ class FeedContract(StoreContract):
             self.addCleanup(self.store.feed.subscribe(mailbox, ears[-1]))
         await self.listening()
         return ears
+
+    async def test_who_follows_hears_of_every_mailbox_until_no_longer(self) -> None:
+        followed, other = Heard(), Heard()
+        leave = self.store.feed.follow(followed)
+        self.addCleanup(self.store.feed.follow(other))
+        await self.listening()
+        for box in (self.inbox, self.work):
+            (done,) = await self.insert(new_message(box))
+            for ear in (followed, other):
+                await ear.until(lambda event, done=done, box=box: event == MailboxChanged(box, done.modseq))
+        leave()
+        count = len(followed.events)
+        (done,) = await self.insert(new_message(self.work))
+        await other.until(lambda event: event == MailboxChanged(self.work, done.modseq))
+        self.assertEqual(len(followed.events), count)
 
     async def test_every_kind_of_change_is_announced_with_its_modseq(self) -> None:
         (ear,) = await self.heard_by(self.inbox)

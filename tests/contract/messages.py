@@ -8,7 +8,7 @@ from sora.core import limits
 from sora.core.errors import LimitReached, NoSuchMailbox, UidsExhausted
 from sora.core.flags import DELETED, FLAGGED, SEEN, Change
 from sora.core.ids import UID_MAX, MailboxId
-from sora.store.model import FlagChange, Want
+from sora.store.model import FlagChange, Named, Want
 from tests.contract.base import FIRST, HASH, StoreContract
 from tests.contract.flags import FlagsContract
 from tests.contract.mail import message, new_body, new_message
@@ -40,6 +40,13 @@ class InsertContract(StoreContract):
         before = (await self.row()).highest_modseq
         results = await self.insert(*[new_message(self.inbox) for _ in range(3)])
         self.assertEqual({done.modseq for done in results}, {before + 1})
+
+    async def test_a_mailbox_is_found_by_its_name_among_others_by_their_ids(self) -> None:
+        named = [Named(self.account, name) for name in ("Work", "None", "INBOX")]
+        results = await self.store.messages.insert([new_message(box) for box in (self.inbox, *named, self.work)])
+        self.assertIsInstance(results.pop(2), NoSuchMailbox)
+        self.assertEqual([done.uid for done in results], [1, 1, 2, 2])
+        self.assertEqual([(await self.row()).messages, (await self.row("Work")).messages], [2, 2])
 
     async def test_an_empty_batch_is_harmless(self) -> None:
         self.assertEqual(await self.store.messages.insert([]), [])

@@ -207,6 +207,10 @@ class LateFeed:
         """Remember nobody."""
         return lambda: None
 
+    def follow(self, listener: object) -> object:
+        """Remember nobody."""
+        return lambda: None
+
 
 class OwnWritesTests(unittest.TestCase):
     """Case V5: what a session takes in of its own writes never stands in the way of what others did before."""

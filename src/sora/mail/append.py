@@ -21,7 +21,7 @@ from sora.core.errors import CommitUnknown, MessageTooLarge, SoraError
 from sora.core.ids import AccountId, MailboxId, ModSeq
 from sora.mime.description import Described
 from sora.store.interfaces import BodyReader, Mailboxes, Messages, ObjectStore
-from sora.store.model import Inserted, NewBody, NewMessage, Want
+from sora.store.model import Inserted, Named, NewBody, NewMessage, Want
 
 T = TypeVar("T")
 
@@ -146,7 +146,7 @@ class Appender:
 
     async def append(
         self,
-        mailbox: MailboxId,
+        mailbox: MailboxId | Named,
         raw: bytes,
         *,
         account: AccountId,
@@ -176,12 +176,15 @@ class Appender:
             raise outcome
         return outcome
 
-    async def _witness(self, mailbox: MailboxId, body: NewBody, unknown: CommitUnknown) -> Inserted | Exception:
+    async def _witness(self, target: MailboxId | Named, body: NewBody, unknown: CommitUnknown) -> Inserted | Exception:
         """Look for the message whose COMMIT was not answered, by the nonce in its object key.
 
         A body that was there before keeps its earlier key and so has no witness: that stays unknown.
         """
         try:
+            mailbox = target
+            if isinstance(mailbox, Named):
+                mailbox = (await self._mailboxes.find(mailbox.account, mailbox.name)).id
             row = (await self._mailboxes.changes(mailbox, ModSeq(2**62))).mailbox
             since = ModSeq(max(0, row.highest_modseq - WITNESS_MODSEQS))
             changes = await self._mailboxes.changes(mailbox, since)

@@ -27,12 +27,13 @@ class Changer:
 
     async def store(self, mailbox: OpenMailbox, changes: Sequence[FlagChange]) -> list[FlagsStored]:
         """Change flags, atomically and in order. Raises `NoSuchMailbox`, `LimitReached`, `CommitUnknown`."""
-        try:
-            results = await self._messages.store(mailbox.row.id, changes)
-        except CommitUnknown:
-            await self._show(mailbox)
-            raise
-        await mailbox.absorb_stored(results)
+        with mailbox.writing():
+            try:
+                results = await self._messages.store(mailbox.row.id, changes)
+            except CommitUnknown:
+                await self._show(mailbox)
+                raise
+            await mailbox.absorb_stored(results)
         return results
 
     async def expunge(self, mailbox: OpenMailbox, uids: Sequence[int] | None, actor: Actor) -> list[int]:
@@ -40,12 +41,13 @@ class Changer:
 
         Raises `NoSuchMailbox`, `CommitUnknown`.
         """
-        try:
-            modseq, gone = await self._messages.expunge(mailbox.row.id, uids, actor)
-        except CommitUnknown:
-            await self._show(mailbox)
-            raise
-        await self._without(mailbox, modseq, gone)
+        with mailbox.writing():
+            try:
+                modseq, gone = await self._messages.expunge(mailbox.row.id, uids, actor)
+            except CommitUnknown:
+                await self._show(mailbox)
+                raise
+            await self._without(mailbox, modseq, gone)
         return list(gone)
 
     async def copy(self, mailbox: OpenMailbox, uids: Sequence[int], target: MailboxId | Named) -> Copied:
@@ -60,16 +62,17 @@ class Changer:
 
         After `CommitUnknown` the mailbox shows whether the messages are still there.
         """
-        try:
-            moved = await self._messages.move(mailbox.row.id, uids, target, actor)
-        except CommitUnknown:
-            await self._show(mailbox)
-            raise
-        if moved.left is not None:
-            if moved.mailbox == mailbox.row.id:
+        with mailbox.writing():
+            try:
+                moved = await self._messages.move(mailbox.row.id, uids, target, actor)
+            except CommitUnknown:
                 await self._show(mailbox)
-            else:
-                await self._without(mailbox, moved.left, moved.source)
+                raise
+            if moved.left is not None:
+                if moved.mailbox == mailbox.row.id:
+                    await self._show(mailbox)
+                else:
+                    await self._without(mailbox, moved.left, moved.source)
         return moved
 
     async def _without(self, mailbox: OpenMailbox, modseq: ModSeq, uids: Sequence[int]) -> None:

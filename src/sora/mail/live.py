@@ -6,7 +6,8 @@ all who came meanwhile share.
 """
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -42,6 +43,12 @@ class MailboxState:
         self._listeners: list[Callable[[], None]] = []
         self._running = False
         self._queued: Once[None] | None = None
+        self._asked: Once[None] | None = None
+        """Those who wait for the query under way."""
+        self._announced = 0
+        """The newest modseq heard of since the query under way was sent."""
+        self._writes = 0
+        """Own writes under way."""
         self.names: set[_Name] = set()
         """The names that led here."""
         self._feed = feed
@@ -80,7 +87,9 @@ class MailboxState:
     async def _run(self) -> None:
         try:
             while self._queued is not None:
-                waiting, self._queued = self._queued, None
+                waiting = self._asked = self._queued
+                self._queued = None
+                self._announced = 0
                 try:
                     await self._ask()
                 except Exception as error:
@@ -89,8 +98,29 @@ class MailboxState:
                         raise
                 else:
                     waiting.fire(None)
+                if self._queued is None:
+                    self._look()
         finally:
             self._running = False
+            self._asked = None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Wait for the answer of an own write before reading back what is announced meanwhile: it may be that."""
+        self._writes += 1
+        try:
+            yield
+        finally:
+            self._writes -= 1
+            if not self._running:
+                self._look()
+
+    async def reach(self, modseq: int) -> None:
+        """Return once `version` is at `modseq`, which is committed; a query under way may do."""
+        if self._asked is not None and self.version.modseq < modseq:
+            await self._asked.wait()
+        if self.version.modseq < modseq:
+            await self.refresh()
 
     async def _ask(self) -> None:
         if self.deleted:
@@ -188,9 +218,18 @@ class MailboxState:
             self._tell()
 
     def _heard(self, event: MailboxChanged | FeedLost) -> None:
-        if isinstance(event, MailboxChanged) and 0 < event.modseq <= self.version.modseq:
-            return
-        self.catch_up()
+        if isinstance(event, MailboxChanged) and event.modseq:
+            self._announced = max(self._announced, event.modseq)
+            # The query under way may have been late enough to see it.
+            if not self._running:
+                self._look()
+        else:
+            self.catch_up()
+
+    def _look(self) -> None:
+        """Refresh if there is more than is known, unless a write's answer may bring it."""
+        if self._announced > self.version.modseq and not self._writes:
+            self.catch_up()
 
     def _not_refreshed(self, failure: Failure) -> None:
         # The feed tells once more when it is back; until then a session's own refresh shows the error.
@@ -231,6 +270,14 @@ class OpenMailbox:
         """Return once everything committed before the call is in `version`."""
         await self._state.refresh()
 
+    def writing(self) -> AbstractContextManager[None]:
+        """Return what is held from before an own write until its answer is absorbed."""
+        return self._state.writing()
+
+    async def reach(self, modseq: int) -> None:
+        """Return once `version` is at `modseq`, which is committed."""
+        await self._state.reach(modseq)
+
     async def absorb_stored(self, results: Sequence[FlagsStored]) -> None:
         """Bring an own STORE into `version`: from its answer if nothing lies between, else by a refresh."""
         if not self._state.stored(results):
@@ -246,6 +293,26 @@ class OpenMailbox:
         if not self._closed:
             self._closed = True
             self._live.left(self._state)
+
+
+class _Overheard:
+    """What the feed says while a mailbox is read whose id is known only from the answer."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._newest: dict[MailboxId, int] = {}
+        self._lost = False
+        self.forget = feed.follow(self._hear)
+
+    def _hear(self, event: MailboxChanged | FeedLost) -> None:
+        if isinstance(event, MailboxChanged):
+            self._newest[event.mailbox] = event.modseq
+        else:
+            self._lost = True
+
+    def newer(self, mailbox: MailboxId, modseq: int) -> bool:
+        """Tell whether the mailbox may have changed, or gone, after `modseq`."""
+        heard = self._newest.get(mailbox)
+        return self._lost or (heard is not None and (heard > modseq or not heard))
 
 
 class Live:
@@ -314,10 +381,13 @@ class Live:
             state.mute()
 
     async def _read(self, account: AccountId, name: str, *, claim_recent: bool) -> OpenMailbox:
-        opened = await self._mailboxes.open(account, name, claim_recent=claim_recent)
+        overheard = _Overheard(self._feed)
+        try:
+            opened = await self._mailboxes.open(account, name, claim_recent=claim_recent)
+        finally:
+            overheard.forget()
         mailbox = opened.mailbox.id
         state = self._states.get(mailbox)
-        fresh = state is None
         if state is None:
             state = self._states[mailbox] = MailboxState(opened, self._mailboxes, self._feed)
         else:
@@ -325,8 +395,7 @@ class Live:
         state.names.add((account, name))
         self._names[account, name] = mailbox
         self._enter(state)
-        if fresh:
-            # What was committed while the answer was on its way was announced before anybody listened.
+        if overheard.newer(mailbox, state.version.modseq):
             state.catch_up()
         return OpenMailbox(self, state, opened.recent_from)
 

@@ -11,19 +11,29 @@ from twisted.internet.defer import Deferred
 from sora.aio import deferred
 from sora.core import limits
 from sora.core.errors import CommitUnknown, LimitReached, NoSuchMailbox, UidsExhausted
-from sora.core.ids import BodyId, ModSeq, Uid
+from sora.core.ids import BodyId, MailboxId, ModSeq, Uid
 from sora.postgres.batch import Batches
 from sora.postgres.rows import strip, stripped
 from sora.postgres.statement import Statement, integers
 from sora.postgres.work import Database
-from sora.store.model import BodyRef, Inserted, NewBody, NewMessage
+from sora.store.model import BodyRef, Inserted, Named, NewBody, NewMessage
 
-_INSERT: Final = Statement("""
+_CALL: Final = """
 SELECT * FROM insert_messages(
     %(described)s, %(hashes)s, %(envelopes)s, %(structures)s, %(plain_structures)s, %(headers)s, %(datas)s,
-    %(boxes)s, %(body_ordinals)s, %(traces)s, %(bits)s, %(words)s, %(dates)s, %(lines)s, %(windows)s,
+    {boxes}, %(body_ordinals)s, %(traces)s, %(bits)s, %(words)s, %(dates)s, %(lines)s, %(windows)s,
     %(surplus)s, %(keywords_max)s)
-""")
+"""
+_INSERT: Final = Statement(_CALL.format(boxes="%(boxes)s"))
+# A mailbox that is named is found as this statement begins; 0 is none.
+_INSERT_NAMED: Final = Statement(
+    _CALL.format(
+        boxes="""
+    ARRAY(SELECT coalesce(u.id, (SELECT b.id FROM mailboxes AS b WHERE b.account_id = u.account AND b.name = u.name), 0)
+            FROM unnest(%(boxes)s::bigint[], %(accounts)s::bigint[], %(names)s::text[])
+                 WITH ORDINALITY AS u (id, account, name, n) ORDER BY u.n)"""
+    )
+)
 IN_FLIGHT_MAX: Final = 2
 """Batches at once: NOTIFY lets only one of them commit at a time, so that more would only be smaller."""
 BATCH_MAX: Final = 64
@@ -76,7 +86,8 @@ class Arrivals:
             parameters = _bodies([body for _, body in bodies.values()])
             parameters.update(_messages([messages[index] for index in chosen], ordinals))
             parameters["surplus"] = surplus
-            rows = await self._database.change(_INSERT, parameters)
+            statement = _INSERT_NAMED if "names" in parameters else _INSERT
+            rows = await self._database.change(statement, parameters)
             for row in rows:
                 index = chosen[row[0] - 1]
                 outcomes[index] = _outcome(row, messages[index].body)
@@ -132,7 +143,7 @@ def _messages(messages: list[NewMessage], ordinals: list[int]) -> dict[str, Any]
         for message in messages
     ]
     return {
-        "boxes": integers(message.mailbox for message in messages),
+        **_boxes([message.mailbox for message in messages]),
         "body_ordinals": integers(ordinals),
         "traces": [Binary(message.trace) for message in messages],
         "bits": integers(message.flags for message in messages),
@@ -141,6 +152,17 @@ def _messages(messages: list[NewMessage], ordinals: list[int]) -> dict[str, Any]
         "lines": lines,
         "windows": [None if message.suppress is None else message.suppress[1] for message in messages],
         "keywords_max": limits.KEYWORDS_MAX,
+    }
+
+
+def _boxes(mailboxes: "list[MailboxId | Named]") -> dict[str, Any]:
+    named = [mailbox if isinstance(mailbox, Named) else None for mailbox in mailboxes]
+    if not any(named):
+        return {"boxes": integers(mailbox for mailbox in mailboxes if not isinstance(mailbox, Named))}
+    return {
+        "boxes": [None if isinstance(mailbox, Named) else mailbox for mailbox in mailboxes],
+        "accounts": [None if name is None else name.account for name in named],
+        "names": [None if name is None else strip(name.name) for name in named],
     }
 
 

@@ -22,6 +22,8 @@ from sora.postgres.settings import DatabaseSettings
 
 Listener = Callable[[MailboxChanged | FeedLost], None]
 CHANNEL: Final = "sora"
+_EVERY: Final = MailboxId(0)
+"""No mailbox's id: stands for all of them."""
 _BACKOFF_FIRST: Final = 0.1
 _BACKOFF_MAX: Final = 2.0
 
@@ -52,6 +54,10 @@ class PostgresFeed:
                     del self._listeners[mailbox]
 
         return cancel
+
+    def follow(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` on each change of any mailbox, and on loss of the feed; returns the cancellation."""
+        return self.subscribe(_EVERY, listener)
 
     @property
     def connected(self) -> bool:
@@ -127,8 +133,8 @@ class PostgresFeed:
             return
         for one in payload.split(","):
             mailbox, _, modseq = one.partition(":")
-            listeners = self._listeners.get(MailboxId(int(mailbox)))
+            listeners = (*self._listeners.get(MailboxId(int(mailbox)), ()), *self._listeners.get(_EVERY, ()))
             if listeners:
                 event = MailboxChanged(MailboxId(int(mailbox)), ModSeq(int(modseq)))
-                for listener in list(listeners):
+                for listener in listeners:
                     self._tell(listener, event)

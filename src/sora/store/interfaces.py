@@ -209,6 +209,9 @@ class Feed(Protocol):
     ) -> Callable[[], None]:
         """Call `listener` on each change of the mailbox, and on loss of the feed; returns the cancellation."""
 
+    def follow(self, listener: Callable[[MailboxChanged | FeedLost], None]) -> Callable[[], None]:
+        """Call `listener` on each change of any mailbox, and on loss of the feed; returns the cancellation."""
+
 
 class Store(Protocol):
     """Everything of one database."""

@@ -17,7 +17,7 @@ from sora.store.memory_accounts import MemoryAccounts
 from sora.store.memory_bodies import MemoryAudit, MemoryBodies
 from sora.store.memory_mailboxes import MemoryMailboxes
 from sora.store.memory_messages import MemoryMessages
-from sora.store.memory_state import Listener, State, fired
+from sora.store.memory_state import EVERY, Listener, State, fired
 from sora.store.model import BodyRef
 
 
@@ -39,6 +39,10 @@ class MemoryFeed:
                 del self._state.listeners[mailbox]
 
         return cancel
+
+    def follow(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` on each change of any mailbox; returns the cancellation."""
+        return self.subscribe(EVERY, listener)
 
 
 class MemoryStore:

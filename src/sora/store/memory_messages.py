@@ -7,7 +7,7 @@ from datetime import UTC
 import attrs
 
 from sora.core.criteria import Criteria
-from sora.core.errors import NoSuchMailbox, SoraError, UidsExhausted
+from sora.core.errors import SoraError, UidsExhausted
 from sora.core.flags import DELETED, Change
 from sora.core.ids import BodyId, EmailId, MailboxId, ModSeq, Uid
 from sora.store.memory_search import search
@@ -88,9 +88,7 @@ class MemoryMessages:
 
     def _insert(self, new: NewMessage, modseqs: dict[MailboxId, int]) -> Inserted:
         state = self._state
-        mailbox = state.mailboxes.get(new.mailbox)
-        if mailbox is None:
-            raise NoSuchMailbox("no such mailbox")
+        mailbox = self._target(new.mailbox)
         duplicate = self._duplicate(mailbox, new)
         if duplicate is not None:
             return duplicate

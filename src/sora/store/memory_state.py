@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred, execute
@@ -24,6 +24,8 @@ from sora.store.model import AccountStatus, Actor, BodyRef, Columns, Credential,
 
 T = TypeVar("T")
 P = ParamSpec("P")
+EVERY: Final = MailboxId(0)
+"""No mailbox's id: whoever listens to it hears of all of them."""
 Listener = Callable[[MailboxChanged | FeedLost], None]
 
 
@@ -260,5 +262,5 @@ class State:
         """Tell the listeners of mailboxes up to which modseq they may read."""
         for mailbox, modseq in changes:
             event = MailboxChanged(mailbox, ModSeq(modseq))
-            for listener in list(self.listeners.get(mailbox, ())):
+            for listener in (*self.listeners.get(mailbox, ()), *self.listeners.get(EVERY, ())):
                 listener(event)

@@ -188,7 +188,7 @@ class NewBody:
 class NewMessage:
     """A message to insert: which body, where, with what around it."""
 
-    mailbox: MailboxId
+    mailbox: MailboxId | Named
     body: NewBody
     """Messages of one batch that share a `NewBody` object share one stored body."""
     trace: bytes = b""

@@ -8,6 +8,7 @@ from sora.core.errors import DatabaseUnavailable, NoSuchMailbox
 from sora.core.flags import SEEN, Change
 from sora.mail.change import Changer
 from sora.store.model import FlagChange, NewMailbox
+from tests.contract.mail import new_message
 from tests.unit.mail.post import Post
 
 
@@ -138,7 +139,7 @@ class LiveTests(unittest.SynchronousTestCase):
         post.mailboxes.calls.clear()
         post.open("Sent")
         post.open("INBOX")
-        self.assertEqual(post.mailboxes.calls, ["changes", "open", "changes"])
+        self.assertEqual(post.mailboxes.calls, ["changes", "open"])
 
     def test_a_mailbox_closed_twice_is_left_once(self):
         one, two = self.post.open(), self.post.open()
@@ -173,3 +174,55 @@ class LiveTests(unittest.SynchronousTestCase):
         post.done(Changer(post.messages).store(mailbox, [FlagChange((1,), Change.ADD, SEEN, ())]))
         self.assertEqual(post.mailboxes.calls, ["changes"])
         self.assertEqual((list(mailbox.version.uids), list(mailbox.version.flags)), ([1, 2, 3], [SEEN, 0, 0]))
+
+    def test_an_own_store_announced_before_its_answer_costs_no_query(self):
+        post = self.post
+        post.deliver(None, None)
+        mailbox = post.open()
+        post.mailboxes.calls.clear()
+        post.done(Changer(post.messages).store(mailbox, [FlagChange((1,), Change.ADD, SEEN, ())]))
+        self.assertEqual((post.mailboxes.calls, list(mailbox.version.flags)), ([], [SEEN, 0]))
+
+    def test_what_others_did_while_a_store_was_under_way_is_read_after_its_answer(self):
+        post = self.post
+        post.deliver(None)
+        mailbox = post.open()
+        post.mailboxes.calls.clear()
+        post.messages.holding.add("store")
+        storing = start(Changer(post.messages).store(mailbox, [FlagChange((1,), Change.ADD, SEEN, ())]))
+        post.deliver()
+        self.assertEqual(post.mailboxes.calls, [])
+        post.messages.release()
+        self.successResultOf(storing)
+        self.assertEqual((post.mailboxes.calls, list(mailbox.version.uids)), (["changes"], [1, 2]))
+
+    def test_a_change_announced_while_a_query_sees_it_is_not_asked_for_again(self):
+        post = self.post
+        mailbox = post.open()
+        post.mailboxes.calls.clear()
+        post.mailboxes.holding.add("changes")
+        post.deliver()
+        post.deliver()
+        post.mailboxes.release()
+        self.assertEqual(list(mailbox.version.uids), [1])
+        post.mailboxes.release()
+        self.assertEqual((post.mailboxes.calls, list(mailbox.version.uids)), (["changes"] * 2, [1, 2]))
+
+    def test_a_modseq_is_reached_by_the_query_that_its_announcement_began(self):
+        post = self.post
+        mailbox = post.open()
+        post.mailboxes.calls.clear()
+        post.mailboxes.holding.add("changes")
+        (inserted,) = post.done(post.store.messages.insert([new_message(mailbox.row.id)]))
+        reaching = start(mailbox.reach(inserted.modseq))
+        post.mailboxes.release()
+        self.successResultOf(reaching)
+        self.assertEqual((post.mailboxes.calls, list(mailbox.version.uids)), (["changes"], [1]))
+
+    def test_a_mailbox_deleted_while_it_was_being_opened_is_seen_to_be_gone(self):
+        post = self.post
+        post.mailboxes.holding.add("open")
+        opening = start(post.live.open(post.account, "Junk", claim_recent=True))
+        post.done(post.store.mailboxes.delete(post.account, "Junk", post.actor))
+        post.mailboxes.release()
+        self.assertTrue(self.successResultOf(opening).deleted)

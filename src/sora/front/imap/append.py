@@ -1,8 +1,9 @@
 """Messages from the client: APPEND (RFC 3501 6.3.11, RFC 4315)."""
 
-from sora.core.errors import NoSuchMailbox
+from sora.core.errors import NoSuchMailbox, SoraError
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import commands, responses
+from sora.store.model import Named
 
 
 @handles(commands.Append)
@@ -10,9 +11,8 @@ async def append(session: ImapProtocol, command: commands.Append) -> Done:
     """Store one message; OK means that it is committed."""
     user = session.signed_in
     try:
-        mailbox = await session.services.mailboxes.find(user.account, command.mailbox)
         inserted = await session.services.appender.append(
-            mailbox.id,
+            Named(user.account, command.mailbox),
             command.message,
             account=user.account,
             domain=user.address.rpartition("@")[2],
@@ -24,5 +24,9 @@ async def append(session: ImapProtocol, command: commands.Append) -> Done:
         raise Refusal("no such mailbox", b"TRYCREATE") from None
     session.services.wake_uploader()
     if session.selected is not None and session.selected.name == command.mailbox:
-        await session.selected.mailbox.refresh()
+        try:
+            await session.selected.mailbox.reach(inserted.modseq)
+        except SoraError as error:
+            # The message is stored: a NO would have the client send it again.
+            session.log.warn("a message was appended but could not be read back yet: {error}", error=error)
     return Done("APPEND completed", responses.append_uid(inserted.uid_validity, [inserted.uid]))

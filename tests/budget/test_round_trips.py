@@ -1,0 +1,173 @@
+"""How often a command asks the database: counted at the pool, through the real front ends, over PostgreSQL."""
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+
+from sora.store.model import Named, NewMessage
+from tests.budget.counting import MESSAGES, PASSWORD, USER, Client, CountedTests
+from tests.dialogs.connections import TcpClient
+from tests.dialogs.script import simple
+
+IDLERS = 8
+REPEATED = 40
+
+
+def append(number: int, mailbox: str) -> str:
+    """Write an APPEND."""
+    mail = simple(number).decode()
+    return f"APPEND {mailbox} (\\Seen) {{{len(mail)}+}}\r\n{mail}"
+
+
+class BudgetTests(CountedTests):
+    """Commands held against what they may take."""
+
+    async def hold(self, client: Client, budgets: Sequence[tuple[int, str]]) -> None:
+        """Send commands in their order; each takes exactly its number of round trips."""
+        taken = [(await client.cost(command), command) for _, command in budgets]
+        self.assertEqual(taken, list(budgets))
+
+
+class SignInTests(BudgetTests):
+    async def test_signing_in_and_looking_around_are_one_each(self) -> None:
+        client = await self.connected()
+        await self.hold(
+            client,
+            [
+                (0, "CAPABILITY"),
+                (1, f"LOGIN {USER} {PASSWORD}"),
+                (0, "NAMESPACE"),
+                (1, 'LIST "" "*"'),
+                (1, 'LSUB "" "*"'),
+                (1, "STATUS Archive (MESSAGES UNSEEN)"),
+                (0, "LOGOUT"),
+            ],
+        )
+
+
+class SelectedTests(BudgetTests):
+    async def test_a_mailbox_is_opened_in_one_round_trip(self) -> None:
+        client = await self.signed_in()
+        await self.hold(
+            client,
+            [(1, "SELECT INBOX"), (1, "SELECT INBOX"), (1, "SELECT Archive"), (1, "EXAMINE INBOX"), (0, "CLOSE")],
+        )
+        # The changes, then the whole mailbox again, because its \Recent messages are claimed.
+        await self.fill([1], claim=False)
+        await self.hold(client, [(2, "SELECT INBOX"), (1, "SELECT INBOX")])
+
+    async def test_what_the_view_knows_costs_nothing(self) -> None:
+        client = await self.signed_in("SELECT INBOX")
+        await self.hold(
+            client,
+            [
+                (0, "FETCH 1:* (UID FLAGS)"),
+                (0, "UID FETCH 1:* (FLAGS MODSEQ) (CHANGEDSINCE 1)"),
+                (0, "UID SEARCH UNSEEN NOT DELETED"),
+                (0, "SEARCH RETURN (COUNT) 1:5 OR SEEN UID 7:*"),
+            ],
+        )
+
+    async def test_reading_is_one_a_page(self) -> None:
+        client = await self.signed_in("SELECT INBOX")
+        await self.hold(
+            client,
+            [
+                (1, "FETCH 1:10 (UID RFC822.SIZE ENVELOPE)"),
+                (2, f"FETCH 1:{MESSAGES} (UID INTERNALDATE ENVELOPE BODYSTRUCTURE)"),
+                (1, "FETCH 1:10 BODY.PEEK[HEADER]"),
+                # The rows, then the staged bytes: there is no cache here.
+                (2, "FETCH 1:10 BODY.PEEK[]"),
+                # And \Seen.
+                (3, "FETCH 1:10 BODY[]"),
+                (1, "UID SEARCH TEXT number"),
+            ],
+        )
+
+    async def test_changing_is_one(self) -> None:
+        client = await self.signed_in("SELECT INBOX")
+        await self.hold(
+            client,
+            [
+                (1, "NOOP"),
+                (1, "STORE 2:5 +FLAGS (\\Seen)"),
+                (1, "UID STORE 2:5 +FLAGS.SILENT (\\Deleted $Work)"),
+                (1, "COPY 1:3 Archive"),
+                (1, "MOVE 6:8 Archive"),
+                (1, "EXPUNGE"),
+                (1, append(9_001, "Archive")),
+                # Its flags are read back, as its commit may be one of several.
+                (2, append(9_002, "INBOX")),
+                # Made, and read.
+                (2, "CREATE Fresh"),
+                (1, "RENAME Fresh Stale"),
+                (1, "DELETE Stale"),
+                (1, "SUBSCRIBE Archive"),
+                (1, "UNSUBSCRIBE Archive"),
+            ],
+        )
+
+    async def test_an_own_change_is_not_read_back_when_its_announcement_comes_first(self) -> None:
+        client = await self.signed_in("SELECT INBOX")
+        before = await self.settled()
+        for number in range(REPEATED):
+            await client.ask(f"STORE {number + 1} +FLAGS (\\Flagged)")
+        self.assertEqual(await self.settled() - before, REPEATED)
+
+
+class IdleTests(BudgetTests):
+    async def test_idling_costs_nothing_and_a_change_one_for_all_sessions(self) -> None:
+        idlers = [await self.signed_in("SELECT INBOX") for _ in range(IDLERS)]
+        other = await self.open()
+        await self.settled()
+        before = self.store.pool.counters.round_trips
+        for client in idlers:
+            await client.connection.send(b"i IDLE\r\n")
+            await client.until(b"+ ")
+        self.assertEqual(await self.settled(), before)
+        body = await self.world.appender.prepare(simple(7), account=self.world.ids[USER], domain="example.org")
+        await other.messages.insert([NewMessage(Named(self.world.ids[USER], "INBOX"), body)])
+        for client in idlers:
+            await client.until(b"* %d EXISTS" % (MESSAGES + 1))
+        self.assertEqual(await self.settled() - before, 1)
+
+
+class DeliveryTests(BudgetTests):
+    async def begin(self) -> TcpClient:
+        """Connect to an LMTP server over the same store."""
+        self.post = await self.serve(self.store)
+        self.post.listen(self.post.lmtp())
+        peer = await self.post.connect()
+        self.addCleanup(lambda: Deferred.fromCoroutine(peer.hang_up()))
+        await self.said(peer, b"220 ")
+        await peer.send(b"LHLO client.example.com\r\n")
+        await self.said(peer, b"250 ")
+        return peer
+
+    async def said(self, peer: TcpClient, start: bytes) -> None:
+        """Wait for a line that begins so."""
+        while not (line := await peer.line() or b"").startswith(start):
+            self.assertRegex(line, b"^(250|354)")
+
+    async def test_a_recipient_is_one_and_a_mail_one(self) -> None:
+        peer = await self.begin()
+        steps = [
+            (0, b"MAIL FROM:<ann@example.com>\r\n", b"250 "),
+            (1, f"RCPT TO:<{USER}>\r\n".encode(), b"250 "),
+            (0, b"DATA\r\n", b"354 "),
+            (1, simple(1) + b".\r\n", b"250 "),
+        ]
+        taken = []
+        for _, data, answer in steps:
+            before = await self.settled()
+            await peer.send(data)
+            await self.said(peer, answer)
+            taken.append((await self.settled() - before, data, answer))
+        self.assertEqual(taken, steps)
+
+    async def test_recipients_in_one_segment_are_one(self) -> None:
+        peer = await self.begin()
+        before = await self.settled()
+        await peer.send(b"MAIL FROM:<ann@example.com>\r\n" + f"RCPT TO:<{USER}>\r\n".encode() * 5 + b"DATA\r\n")
+        await self.said(peer, b"354 ")
+        self.assertEqual(await self.settled() - before, 1)
