@@ -6,6 +6,7 @@ tables (such as `[database]` and `[s3]`) that are added to the configuration, to
 """
 
 import atexit
+import contextlib
 import ctypes
 import os
 import re
@@ -23,11 +24,12 @@ from typing import Any, ClassVar
 import attrs
 from twisted.trial import unittest
 
-from tests.integration.clients.programs import BIN, CHECKOUT, run
+from tests.integration.clients.programs import BIN, CHECKOUT, environment, run
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
 ACCOUNTS_AT_ONCE = 16
+PORTS = range(20_000, 32_000)
 _PAUSE = 0.02
 _PR_SET_PDEATHSIG = 1
 _COMPLAINT = re.compile(r"\S+ (?:error|critical) |Traceback|\S+Error\b")
@@ -58,15 +60,18 @@ def messages_wanted(few: int) -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Return ports of 127.0.0.1 that nobody listens on.
+
+    Drawn at random from below those that systems give to clients: whoever else starts servers now draws others.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(PORTS)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
 
 
 def wait_until_listening(port: int, process: "subprocess.Popen[Any]", log: Path, limit: float = START_TIMEOUT) -> None:
@@ -195,6 +200,13 @@ class Lab:
         return self._unused.pop()
 
 
+def need(programs: tuple[str, ...]) -> None:
+    """Skip the test if a program is not installed."""
+    for program in programs:
+        if shutil.which(program, path=environment()["PATH"]) is None:
+            raise unittest.SkipTest(f"{program} is not installed")
+
+
 _shared: list[Lab] = []
 
 
@@ -214,9 +226,7 @@ class ClientTestCase(unittest.SynchronousTestCase):
     programs: ClassVar[tuple[str, ...]] = ()
 
     def setUp(self) -> None:
-        for program in self.programs:
-            if shutil.which(program, path=_search_path()) is None:
-                raise unittest.SkipTest(f"{program} is not installed")
+        need(self.programs)
         made = tempfile.TemporaryDirectory(prefix="sora-client-", ignore_cleanup_errors=True)
         self.addCleanup(made.cleanup)
         self.directory = Path(made.name)
@@ -232,7 +242,3 @@ class ClientTestCase(unittest.SynchronousTestCase):
     def run_program(self, *command: str, **options: Any) -> "subprocess.CompletedProcess[str]":
         """Run a program with the test's directory as its home."""
         return run(*command, home=self.directory, **options)
-
-
-def _search_path() -> str:
-    return os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))

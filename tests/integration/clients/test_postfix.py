@@ -2,12 +2,17 @@
 
 import re
 import smtplib
+import tempfile
+from pathlib import Path
 from typing import ClassVar
 
+from twisted.trial import unittest
+
 from tests.integration.clients import corpus, oracle
-from tests.integration.clients.lab import ClientTestCase, messages_wanted
+from tests.integration.clients.lab import ClientTestCase, Lab, messages_wanted, need
 from tests.integration.clients.postfix import Postfix
 
+PROGRAMS = ("postfix", "postconf", "smtp-source")
 LIMIT = 600.0
 QUEUED_AS = re.compile(rb"with E?SMTP id (\w+)")
 LENGTH = 3_000
@@ -21,7 +26,7 @@ def smtp_source_body(length: int) -> bytes:
 
 
 class PostfixTests(ClientTestCase):
-    programs: ClassVar = ("postfix", "postconf", "smtp-source")
+    programs: ClassVar = PROGRAMS
 
     def setUp(self) -> None:
         super().setUp()
@@ -68,3 +73,27 @@ class PostfixTests(ClientTestCase):
         for account in (self.account, other):
             (one,) = oracle.held(self.lab, account)
             self.assertEqual(oracle.without_trace(one.data), corpus.message(0))
+
+
+class AwayTests(unittest.SynchronousTestCase):
+    def test_what_comes_while_the_server_is_away_arrives_when_it_is_back(self) -> None:
+        need(PROGRAMS)
+        made = tempfile.TemporaryDirectory(prefix="sora-client-", ignore_cleanup_errors=True)
+        self.addCleanup(made.cleanup)
+        sent = corpus.messages(8)
+        with Lab() as lab:
+            account = lab.account()
+            postfix = Postfix(Path(made.name), lab.lmtp)
+            self.addCleanup(postfix.stop)
+            postfix.start()
+            with smtplib.SMTP("127.0.0.1", postfix.port) as client:
+                client.sendmail("you@example.net", [account.address], sent[0])
+                postfix.wait_for("sent", 1, LIMIT)
+                lab.stop()
+                for data in sent[1:]:
+                    client.sendmail("you@example.net", [account.address], data, mail_options=["BODY=8BITMIME"])
+            postfix.wait_for("deferred", len(sent) - 1, LIMIT)
+            lab.start()
+            postfix.wait_for("sent", len(sent), LIMIT)
+            found = [oracle.without_trace(one.data) for one in oracle.held(lab, account)]
+        self.assertEqual(sorted(found), sorted(sent))
