@@ -8,6 +8,7 @@ from twisted.trial import unittest
 
 from sora import aio
 from sora.core.errors import ObjectStoreUnavailable
+from sora.observe import metrics
 from sora.s3.client import S3ObjectStore
 from sora.s3.requests import Refused
 from sora.s3.settings import S3Settings
@@ -212,10 +213,22 @@ class FaultTests(S3Case):
     async def test_a_failed_multipart_upload_is_aborted(self) -> None:
         store = self.store(multipart_threshold=10, part_size=10)
         self.s3.faults = lambda request: Fault.FORBIDDEN if request.method == b"PUT" else Fault.NONE
+        aborted = metrics.S3_REQUESTS.labels("abort", "good")
+        before = aborted._value.get()
         await self.refused(store.put("large", b"x" * 100), Refused)
-        while self.s3.uploads:
+        # Nobody waits for the answer but us.
+        while aborted._value.get() == before:
             await aio.sleep(reactor, 0.01)
-        self.assertEqual(self.s3.objects, {})
+        self.assertEqual((self.s3.uploads, self.s3.objects), ({}, {}))
+
+    @aio.deferred
+    async def test_what_is_cancelled_while_it_connects_is_not_tried_again(self) -> None:
+        store = self.store()
+        wait = store.put("cancelled", b"x")
+        wait.cancel()
+        await self.refused(wait, CancelledError)
+        await aio.sleep(reactor, 0.1)
+        self.assertEqual(self.s3.requests, [])
 
     @aio.deferred
     async def test_under_seeded_chaos_what_succeeded_is_stored_whole(self) -> None:

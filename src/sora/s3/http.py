@@ -61,7 +61,7 @@ class Http:
         self, method: str, url: str, headers: dict[str, str], body: bytes, *, timeout: float, body_max: int
     ) -> Reply:
         """Send a request and read the whole answer. Raises `NoAnswer`; `timeout` is in seconds."""
-        exchange = aio.start(self._exchange(method, url, headers, body, body_max))
+        exchange = _cancellable(aio.start(self._exchange(method, url, headers, body, body_max)))
         return await aio.timeout(exchange, timeout, self._reactor, lambda: NoAnswer(f"no answer in {timeout:.0f} s"))
 
     async def _exchange(self, method: str, url: str, headers: dict[str, str], body: bytes, body_max: int) -> Reply:
@@ -131,6 +131,27 @@ def _collect(response: IResponse, body_max: int) -> "Deferred[bytes]":
     body = _Body(response.code, body_max)
     response.deliverBody(body)  # type: ignore[no-untyped-call]
     return body.done
+
+
+def _cancellable(exchange: "Deferred[Reply]") -> "Deferred[Reply]":
+    """Return a Deferred that fails with `CancelledError` when it is cancelled.
+
+    Twisted's client may say something else, such as that the name was not found, which would be tried again.
+    """
+    cancelled = False
+
+    def cancel(_: object) -> None:
+        nonlocal cancelled
+        cancelled = True
+        exchange.cancel()
+
+    def pass_on(result: Any) -> None:
+        if not cancelled:
+            outcome.callback(result)
+
+    outcome: Deferred[Reply] = Deferred(cancel)
+    exchange.addBoth(pass_on)
+    return outcome
 
 
 def _innermost(error: Exception) -> Exception:
