@@ -28,6 +28,7 @@ from tests.integration.clients.programs import BIN, CHECKOUT, environment, run
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 30.0
+LIMIT = 600.0
 ACCOUNTS_AT_ONCE = 16
 PORTS = range(20_000, 32_000)
 _PAUSE = 0.02
@@ -186,7 +187,7 @@ class Lab:
 
     def admin(self, *arguments: str, stdin: str = "") -> str:
         """Run `sora-admin` beside the server and return what it prints."""
-        return run(str(BIN / "sora-admin"), *arguments, stdin=stdin, timeout=60).stdout
+        return run(str(BIN / "sora-admin"), *arguments, stdin=stdin, timeout=LIMIT).stdout
 
     def account(self) -> Account:
         """Return an account that nobody has used yet."""
