@@ -100,7 +100,7 @@ def _round(name: str, server: Server, scale: Scale, driver: Driver) -> Figures |
     try:
         WORKLOADS[name].run(measure)
         measure.figures.later = measure.settle()
-    except ScriptFailed as error:
+    except (ScriptFailed, OSError) as error:
         _say(f"{name} on {server.name} failed: {error}")
         return None
     finally:
@@ -115,11 +115,14 @@ def _measure(
     results: dict[str, dict[str, list[Figures]]] = {}
     for name in names:
         results[name] = {}
-        for _ in range(rounds):
-            for server in servers:
+        try:
+            for server in list(servers) * rounds:
                 figures = _round(name, server, scale, driver)
                 if figures is not None:
                     results[name].setdefault(server.name, []).append(figures)
+        except KeyboardInterrupt:
+            _say(f"interrupted in {name}")
+            break
         _say(f"{name} measured")
     return results
 

@@ -5,22 +5,12 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 
 _NAMES = ("Anna Ahrens", "Bela Bartok", "Clara Cook", "Dmitri Dorn", "Elsa Ek", "Farid Fox", "Grete Gul", "Hiro Hall")
-_WORDS = [
-    "report",
-    "invoice",
-    "meeting",
-    "holiday",
-    "draft",
-    "release",
-    "question",
-    "photos",
-    "travel",
-    "budget",
-    "minutes",
-    "offer",
-    "review",
-    "lunch",
-]
+_WORDS = (
+    "report", "invoice", "meeting", "holiday", "draft", "release", "question",
+    "photos", "travel", "budget", "minutes", "offer", "review", "lunch",
+)  # fmt: skip
+_DATES = 50_000
+"""Messages until dates begin again."""
 _FIRST_DAY = datetime(2024, 1, 1, 8, 0, tzinfo=UTC)
 
 
@@ -49,7 +39,7 @@ def _noise(number: int, octets: int) -> str:
 
 def message(number: int, octets: int) -> bytes:
     """Return message `number` of about so many octets: plain text when small, with HTML and an attachment else."""
-    date = (_FIRST_DAY + timedelta(minutes=17 * number)).strftime("%a, %d %b %Y %H:%M:%S +0000")
+    date = (_FIRST_DAY + timedelta(minutes=17 * (number % _DATES))).strftime("%a, %d %b %Y %H:%M:%S +0000")
     word = _WORDS[number % len(_WORDS)]
     head = [
         f"Received: from relay{number % 5}.example.net (relay{number % 5}.example.net [192.0.2.{number % 250}])",
@@ -62,7 +52,7 @@ def message(number: int, octets: int) -> bytes:
         f"In-Reply-To: <{number - 1}.{octets}.bench@example.net>",
         "MIME-Version: 1.0",
     ]
-    body = _small(number, octets - 700) if octets < 8192 else _large(number, octets - 1200)
+    body = _small(number, octets - 500) if octets < 8192 else _large(number, octets - 1200)
     return ("\r\n".join((*head, *body)) + "\r\n").encode()
 
 

@@ -25,7 +25,7 @@ _numbers = itertools.count(1_000_000)
 
 
 def deliver(measure: Measure, *, octets: int, connections: int) -> None:
-    """Deliver over LMTP connections that stay open, each to a recipient of its own."""
+    """Deliver over LMTP connections that stay open, to 32 recipients in turn."""
     lines = measure.lmtp(connections)
     count = measure.scale.count(4000 if connections > 1 else 800)
     texts = [message(next(_numbers), octets) for _ in range(count)]
