@@ -83,6 +83,16 @@ _FLAGS: Final = [
 
 def internal_date(when: datetime) -> bytes:
     """Write a quoted date-time (RFC 3501 9); a time without zone is UTC."""
+    if when.tzinfo is UTC:
+        # As all stores give them; it is written once for each message of a listing.
+        return b'"%02d-%b-%04d %02d:%02d:%02d +0000"' % (
+            when.day,
+            _MONTHS[when.month],
+            when.year,
+            when.hour,
+            when.minute,
+            when.second,
+        )
     offset = when.utcoffset()
     if offset is None:
         when, minutes = when.replace(tzinfo=UTC), 0
@@ -294,6 +304,22 @@ def bad_charset(charsets: Iterable[bytes]) -> bytes:
 def fetch(number: int, pieces: Iterable[bytes]) -> bytes:
     """Write one FETCH answer of ready pieces (`piece_*`)."""
     return b"* %d FETCH (%b)\r\n" % (number, b" ".join(pieces))
+
+
+def fetch_lines(shape: Iterable[bytes], columns: Iterable[Iterable[bytes | int]]) -> bytes:
+    """Write many FETCH answers of one shape (`SHAPE_*`); the first column is the sequence numbers."""
+    line = b"* %%d FETCH (%b)\r\n" % b" ".join(shape)
+    return b"".join([line % row for row in zip(*columns, strict=True)])
+
+
+SHAPE_UID: Final = b"UID %d"
+SHAPE_FLAGS: Final = b"FLAGS (%b)"
+SHAPE_MODSEQ: Final = b"MODSEQ (%d)"
+SHAPE_INTERNAL_DATE: Final = b"INTERNALDATE %b"
+SHAPE_SIZE: Final = b"RFC822.SIZE %d"
+SHAPE_ENVELOPE: Final = b"ENVELOPE %b"
+SHAPE_BODY: Final = b"BODY %b"
+SHAPE_STRUCTURE: Final = b"BODYSTRUCTURE %b"
 
 
 def fetch_flags(number: int, words: bytes, *, uid: int | None = None, modseq: int | None = None) -> bytes:

@@ -53,6 +53,9 @@ class Announcement:
 
 
 _NOTHING: Final = Announcement()
+_TEXTS: Final = [responses.flag_text(bits) for bits in range(256)]
+_RECENT_TEXTS: Final = [responses.flag_text(bits, recent=True) for bits in range(256)]
+_UNSEEN: Final = bytes(0 if bits & SEEN else 1 for bits in range(256))
 
 
 def _comparable(bits: int, modseq: int, keywords: Iterable[str]) -> tuple[int, frozenset[str]]:
@@ -162,11 +165,15 @@ class SessionView:
             pairs.extend(enumerate(uids[low - 1 : high], low))
         return pairs
 
+    def numbers(self, uids: Iterable[int]) -> list[int]:
+        """Return the sequence numbers of UIDs, all of which the client was told of."""
+        known = self._uids
+        return [bisect_left(known, uid) + 1 for uid in uids]
+
     def first_unseen(self) -> int | None:
         """Return the number of the first message that is not \\Seen (RFC 3501 6.3.1)."""
         if not self._gone:
-            flags = self._known.flags
-            return next((number for number, bits in enumerate(flags, 1) if not bits & SEEN), None)
+            return (self._known.flags.tobytes().translate(_UNSEEN).find(b"\1") + 1) or None
         return next((number for number, uid in enumerate(self._uids, 1) if not self.flags(uid) & SEEN), None)
 
     # ------------------------------------------------------------ what is known of a message
@@ -198,6 +205,28 @@ class SessionView:
         """Return all flags as they stand inside the parentheses of FLAGS."""
         bits, _, keywords = self._facts(uid)
         return responses.flag_text(bits, keywords, recent=uid >= self._recent_from)
+
+    def flag_texts(self, pairs: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return `flag_text` of each (sequence number, UID)."""
+        latest, first = self._latest, self._recent_from
+        if self._uids is not latest.uids:
+            return [self.flag_text(uid) for _, uid in pairs]
+        # In step with the version the number says where a message stands in the columns.
+        flags, keywords = latest.flags, latest.keywords
+        if keywords:
+            text, none = responses.flag_text, ()
+            return [text(flags[n - 1], keywords.get(uid, none), recent=uid >= first) for n, uid in pairs]
+        if self.last_uid < first:
+            return [_TEXTS[flags[number - 1]] for number, _ in pairs]
+        return [(_RECENT_TEXTS if uid >= first else _TEXTS)[flags[number - 1]] for number, uid in pairs]
+
+    def modseqs(self, pairs: Sequence[tuple[int, int]]) -> list[int]:
+        """Return `modseq` of each (sequence number, UID)."""
+        latest = self._latest
+        if self._uids is not latest.uids:
+            return [self.modseq(uid) for _, uid in pairs]
+        modseqs = latest.modseqs
+        return [modseqs[number - 1] for number, _ in pairs]
 
     def columns(self, version: Version) -> Known:
         """Return all that is known of the messages told of, flags as of `version` (not older than the view)."""

@@ -48,6 +48,12 @@ class MessageReader:
 
         With `Want.HEADER`, a message whose header is not stored apart comes with its body instead.
         """
+        async for rows in self.rows(mailbox, uids, want):
+            async for page in self._with_bodies(rows):
+                yield page
+
+    async def rows(self, mailbox: MailboxId, uids: Sequence[int], want: Want) -> AsyncIterator[list[FetchRow]]:
+        """Yield the columns of messages, as `pages` does, without their bytes."""
         chunks = [uids[at : at + self._page] for at in range(0, len(uids), self._page)]
         ahead: Deferred[list[FetchRow]] | None = None
         try:
@@ -57,8 +63,7 @@ class MessageReader:
                 rows = await wait
                 if number + 1 < len(chunks):
                     ahead = start(self._rows(mailbox, chunks[number + 1], want))
-                async for page in self._with_bodies(rows):
-                    yield page
+                yield rows
         finally:
             if ahead is not None:
                 ahead.addErrback(lambda _: None)

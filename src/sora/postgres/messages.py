@@ -50,36 +50,42 @@ def _page(want: Want) -> Statement:
     )
 
 
-def _fetched(row: "tuple[Any, ...]", want: Want) -> FetchRow:
-    fetched = FetchRow(uid=Uid(row[0]), email=EmailId(row[1]), thread=ThreadId(row[2]))
-    at = 3
+_OCTETS: Final = frozenset(("trace", "envelope", "structure", "body", "header"))
+
+
+@cache
+def _places(want: Want) -> tuple[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...], int | None]:
+    """Return where a page's rows have plain values, octets, and the reference to a body.
+
+    Worked out once for each wish: a look at a `Flag` costs as much as ten columns.
+    """
+    names = ["uid", "email", "thread"]
     if want & _TRACED:
-        fetched.trace = bytes(row[3])
-        at = 4
-    if want & Want.DATES:
-        fetched.internal_date, fetched.save_date = row[at], row[at + 1]
-        at += 2
-    if want & Want.SIZE:
-        fetched.size = row[at]
-        at += 1
-    if want & Want.ENVELOPE:
-        fetched.envelope = bytes(row[at])
-        at += 1
-    if want & Want.STRUCTURE:
-        fetched.structure = bytes(row[at])
-        at += 1
-    if want & Want.BODY:
-        fetched.body = bytes(row[at])
-        at += 1
-    if want & Want.HEADER:
-        fetched.header = None if row[at] is None else bytes(row[at])
-        at += 1
-    if want & Want.PREVIEW:
-        fetched.preview = row[at]
-        at += 1
-    if want & Want.BYTES:
-        fetched.ref = body_ref(row[at:])
-    return fetched
+        names.append("trace")
+    for one, columns_ in _COLUMNS.items():
+        if one & want and one is not Want.BYTES:
+            names.extend(column.partition(".")[2] for column in columns_)
+    places = [(name, at) for at, name in enumerate(names)][3:]
+    plain = tuple(place for place in places if place[0] not in _OCTETS)
+    octets = tuple(place for place in places if place[0] in _OCTETS)
+    return plain, octets, len(names) if want & Want.BYTES else None
+
+
+def _fetched(rows: "Sequence[tuple[Any, ...]]", want: Want) -> list[FetchRow]:
+    plain, octets, ref = _places(want)
+    found = []
+    for row in rows:
+        fetched = FetchRow(uid=Uid(row[0]), email=EmailId(row[1]), thread=ThreadId(row[2]))
+        for name, at in plain:
+            setattr(fetched, name, row[at])
+        for name, at in octets:
+            value = row[at]
+            if value is not None:
+                setattr(fetched, name, bytes(value))
+        if ref is not None:
+            fetched.ref = body_ref(row[ref:])
+        found.append(fetched)
+    return found
 
 
 class PostgresMessages:
@@ -101,7 +107,7 @@ class PostgresMessages:
     async def fetch(self, mailbox: MailboxId, uids: Sequence[int], want: Want) -> list[FetchRow]:
         """Read columns of messages, ascending by UID; messages that are gone are absent."""
         rows = await self._database.fetch(_page(want), {"mailbox": mailbox, "uids": integers(uids)})
-        return [_fetched(row, want) for row in rows]
+        return _fetched(rows, want)
 
     @deferred
     async def store(self, mailbox: MailboxId, changes: Sequence[FlagChange]) -> list[FlagsStored]:

@@ -104,15 +104,49 @@ async def _mark_seen(session: ImapProtocol, plan: Plan, uids: Sequence[int]) -> 
 async def _from_view(session: ImapProtocol, items: tuple[FetchItem, ...], targets: list[tuple[int, int]]) -> None:
     view = session.here.view
     for start in range(0, len(targets), FLAGS_CHUNK):
-        session.send(b"".join(_view_lines(view, items, targets[start : start + FLAGS_CHUNK])))
+        session.send(_lines(view, items, targets[start : start + FLAGS_CHUNK], ()))
         await session.drained()
 
 
-def _view_lines(view: SessionView, items: tuple[FetchItem, ...], targets: Iterable[tuple[int, int]]) -> list[bytes]:
-    kinds = set(items)
-    if kinds == {Attribute.UID, Attribute.FLAGS}:
-        return [responses.fetch_flags(number, view.flag_text(uid), uid=uid) for number, uid in targets]
-    return [responses.fetch(number, [_known(view, item, uid) for item in items]) for number, uid in targets]
+def _lines(
+    view: SessionView, items: Iterable[FetchItem], targets: Sequence[tuple[int, int]], rows: Sequence[FetchRow]
+) -> bytes:
+    """Answer for many messages by columns; all items are attributes, `rows` those of the targets if any is stored."""
+    shape: list[bytes] = []
+    columns: list[Sequence[int] | Sequence[bytes]] = [[number for number, _ in targets]]
+    for item in items:
+        match item:
+            case Attribute.UID:
+                shape.append(responses.SHAPE_UID)
+                columns.append([uid for _, uid in targets])
+            case Attribute.FLAGS:
+                shape.append(responses.SHAPE_FLAGS)
+                columns.append(view.flag_texts(targets))
+            case Attribute.MODSEQ:
+                shape.append(responses.SHAPE_MODSEQ)
+                columns.append(view.modseqs(targets))
+            case _:
+                one, column = _stored(item, rows)
+                shape.append(one)
+                columns.append(column)
+    return responses.fetch_lines(shape, columns)
+
+
+def _stored(item: FetchItem, rows: Sequence[FetchRow]) -> tuple[bytes, Sequence[int] | Sequence[bytes]]:
+    match item:
+        case Attribute.INTERNALDATE:
+            write = responses.internal_date
+            dates = [b"NIL" if row.internal_date is None else write(row.internal_date) for row in rows]
+            return responses.SHAPE_INTERNAL_DATE, dates
+        case Attribute.SIZE:
+            return responses.SHAPE_SIZE, [row.size or 0 for row in rows]
+        case Attribute.ENVELOPE:
+            return responses.SHAPE_ENVELOPE, [row.envelope or b"NIL" for row in rows]
+        case Attribute.BODY:
+            return responses.SHAPE_BODY, [row.body or b"NIL" for row in rows]
+        case Attribute.BODYSTRUCTURE:
+            return responses.SHAPE_STRUCTURE, [row.structure or b"NIL" for row in rows]
+    raise ValueError(f"{item} is not a column")
 
 
 def _known(view: SessionView, item: FetchItem, uid: int) -> bytes:
@@ -131,6 +165,11 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: list[tuple[int
     here = session.here
     numbers = {uid: number for number, uid in targets}
     unread = 0
+    if all(isinstance(item, Attribute) for item in plan.items):
+        async for rows in session.services.reader.rows(here.mailbox.row.id, [uid for _, uid in targets], plan.want):
+            session.send(_lines(here.view, plan.items, [(numbers[row.uid], row.uid) for row in rows], rows))
+            await session.drained()
+        return 0
     async for page in session.services.reader.pages(here.mailbox.row.id, [uid for _, uid in targets], plan.want):
         for message in page:
             try:

@@ -15,11 +15,10 @@ async def search(session: ImapProtocol, command: commands.Search) -> Done:
     if command.modseq:
         session.condstore = True
     uids = await session.services.searcher.search(here.mailbox, here.view, command.criteria)
-    found = [(here.view.number(uid), uid) for uid in uids]
-    numbers = [uid if command.by_uid else number for number, uid in found]
+    numbers = uids if command.by_uid else here.view.numbers(uids)
     highest = None
-    if command.modseq and found:
-        highest = max(here.view.modseq(uid) for _, uid in found)
+    if command.modseq and uids:
+        highest = max(here.view.modseq(uid) for uid in uids)
     if command.returns is None:
         session.send(responses.search(numbers, modseq=highest))
     else:

@@ -1,5 +1,7 @@
 """Flags: STORE and UID STORE (RFC 3501 6.4.6, RFC 7162 3.1.3)."""
 
+from collections.abc import Sequence
+
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
 from sora.imap.view import Expunges, OwnStore
@@ -24,12 +26,16 @@ async def store(session: ImapProtocol, command: commands.Store) -> Done:
     own = OwnStore(now.uids, now.modseqs, command.change, command.flags, command.keywords)
     answered = here.view.stored(own, version=here.mailbox.version, silent=command.silent)
     with_uid = command.by_uid or session.condstore
-    lines = []
-    for number, uid in answered:
-        modseq = here.view.modseq(uid) if session.condstore else None
-        words = here.view.flag_text(uid)
-        lines.append(responses.fetch_flags(number, words, uid=uid if with_uid else None, modseq=modseq))
-    session.send(b"".join(lines))
+    if answered:
+        shape = [responses.SHAPE_FLAGS]
+        columns: list[Sequence[int] | Sequence[bytes]] = [here.view.flag_texts(answered)]
+        if with_uid:
+            shape.insert(0, responses.SHAPE_UID)
+            columns.insert(0, [uid for _, uid in answered])
+        if session.condstore:
+            shape.append(responses.SHAPE_MODSEQ)
+            columns.append(here.view.modseqs(answered))
+        session.send(responses.fetch_lines(shape, [[number for number, _ in answered], *columns]))
     if command.silent and session.condstore:
         _send_modseqs(session, stored, {uid for _, uid in answered})
     if stored.refused:
