@@ -43,9 +43,9 @@ def listening() -> list[Any]:
     return [port for port in reactor.getReaders() if IListeningPort.providedBy(port)]
 
 
-def threads() -> set[str]:
-    """Return which of the server's thread pools have threads."""
-    names = (one.name.split("-") for one in threading.enumerate())
+def threads(before: set[threading.Thread]) -> set[str]:
+    """Return which of the server's thread pools have threads that were not there before."""
+    names = (one.name.split("-") for one in set(threading.enumerate()) - before)
     return {name[1] for name in names if name[0] == "PoolThread" and "reactor" not in name[1]}
 
 
@@ -183,17 +183,18 @@ class LifeTests(ServiceTests):
     """Starting, stopping, starting again, and two of them at once."""
 
     async def test_stopping_says_bye_and_leaves_nothing_behind(self) -> None:
+        before = set(threading.enumerate())
         sora, answers = await self.serve()
         idler = await self.idle(answers)
         await in_thread(answers.deliver, message("large", BIG))
         self.assertEqual(await in_thread(idler.next_exists), 1)
         await self.uploaded()
-        self.assertEqual(threads(), {"cache", "describe", "hashing", "objects"})
+        self.assertEqual(threads(before), {"cache", "describe", "hashing", "objects"})
         await sora.stopService()
         self.assertRegex((await in_thread(idler.rest))[-1].decode(), r"\* BYE ")
         self.assertIsNone(sora.storage)
         self.assertEqual(listening(), [])
-        self.assertEqual(threads(), set())
+        self.assertEqual(threads(before), set())
         # What is left is the test's own: its store with its feed, and this question.
         left = len(self.store.pool.connections) + 2
         question = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -251,6 +252,7 @@ class LifeTests(ServiceTests):
         self.assertIn("fsync is off", str(caught.exception))
 
     async def test_stopping_in_the_middle_of_starting_closes_what_was_opened(self) -> None:
+        before = set(threading.enumerate())
         reached: set[bool] = set()
         delay = 0.0
         while True not in reached:
@@ -259,7 +261,7 @@ class LifeTests(ServiceTests):
             await self.pause(delay)
             reached.add(sora.ready.called)
             await sora.stopService()
-            self.assertEqual((listening(), threads()), ([], set()))
+            self.assertEqual((listening(), threads(before)), ([], set()))
             delay += 0.006
         self.assertEqual(reached, {False, True})
 
