@@ -7,6 +7,7 @@ slow reader. When the connection is lost the coroutine is cancelled, wherever it
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -26,7 +27,7 @@ _CLOSED = Failure(ConnectionDone())  # type: ignore[no-untyped-call]
 
 
 @implementer(IPushProducer)
-class Conversation(Protocol, Generic[E]):
+class Conversation(Protocol, ABC, Generic[E]):
     """A connection as a coroutine over events of type `E`."""
 
     log = Logger()
@@ -49,13 +50,13 @@ class Conversation(Protocol, Generic[E]):
 
     # ------------------------------------------------------------ what a protocol supplies
 
+    @abstractmethod
     def feed(self, data: bytes) -> list[E]:
         """Turn received bytes into events; the protocol core does it."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def converse(self) -> None:
         """Hold the whole conversation; returning closes the connection."""
-        raise NotImplementedError
 
     def expire(self) -> None:
         """The deadline passed: say goodbye and close. Called by the wheel."""
