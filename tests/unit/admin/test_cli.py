@@ -241,6 +241,17 @@ class CheckTests(CliTestCase):
         )
         self.assertEqual(summary, {"findings": 5, "complete": True, "bodies": 3, "objects": 4})
 
+    def test_d14_contents_are_compared_by_hash_if_asked(self) -> None:
+        self.put("right")
+        self.put("wrong", b"bodY")
+        self.put("short", b"bod")
+        self.with_bodies(*(self.body(n, key) for n, key in enumerate(("right", "wrong", "short", "missing"), 1)))
+        self.assertNotIn("object-hash", self.admin("check").stdout)
+        result = self.admin("check", "--contents")
+        self.assertEqual(result.exit_code, 1)
+        kinds = [line.partition(" (")[0] for line in result.stdout.splitlines()[:-1]]
+        self.assertEqual(kinds, ["object-hash: body 2", "object-size: body 3", "object-missing: body 4"])
+
     def test_sealed_objects_may_be_longer_than_their_bodies(self) -> None:
         self.config.write_text(f'[storage.sealing.keys]\nk = "{"00" * 32}"\n')
         self.put("a", b"body and seal")

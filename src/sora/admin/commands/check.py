@@ -15,9 +15,10 @@ FINDINGS_MAX: Final = 10_000
 
 @click.command()
 @config_option
+@click.option("--contents", is_flag=True, help="Read every object and compare its hash; costs as much as it is.")
 @json_option
 @pass_invocation
-def check(invocation: Invocation, *, as_json: bool) -> None:
+def check(invocation: Invocation, *, as_json: bool, contents: bool) -> None:
     """Check that the database and the object store agree; exit code 1 if they do not. Changes nothing.
 
     Every counter and reference in the database is recounted, every body is looked for in the object store with its
@@ -27,7 +28,7 @@ def check(invocation: Invocation, *, as_json: bool) -> None:
     sealed = bool(invocation.configuration().storage.sealing.keys)
 
     async def work(storage: Storage, clock: Any) -> tuple[int, Counted]:
-        checking = StorageCheck(storage.store.audit, storage.objects, clock=clock, sealed=sealed)
+        checking = StorageCheck(storage.store.audit, storage.objects, clock=clock, sealed=sealed, contents=contents)
         found = 0
         async for finding in checking.findings():
             found += 1
