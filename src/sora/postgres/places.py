@@ -52,10 +52,13 @@ async def resolve(host: str, reactor: Any) -> list[dict[str, str]]:
 
 def parameters(settings: DatabaseSettings) -> dict[str, Any]:
     """Return what every connection passes to libpq, wherever the server is."""
-    limits = {
+    options: dict[str, str | int] = {
         "statement_timeout": round(settings.statement_timeout * 1000),
         "lock_timeout": round(settings.lock_timeout * 1000),
         "idle_in_transaction_session_timeout": round(settings.statement_timeout * 1000),
+        "timezone": "UTC",
+        # Statements are short; compiling one would take longer than running it.
+        "jit": "off",
     }
     chosen: dict[str, Any] = {
         "port": settings.port,
@@ -70,7 +73,7 @@ def parameters(settings: DatabaseSettings) -> dict[str, Any]:
         "keepalives_interval": 10,
         "keepalives_count": 3,
         "tcp_user_timeout": 30_000,
-        "options": " ".join(f"-c {name}={value}" for name, value in limits.items()) + " -c timezone=UTC",
+        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
     }
     if settings.password is not None:
         chosen["password"] = settings.password
