@@ -110,12 +110,16 @@ class FrontTests(unittest.TestCase):
         def away(*_: object, **__: object) -> None:
             raise DatabaseUnavailable("no database server answers")
 
-        with_database = world.store.mailboxes.find
-        self.patch(world.store.mailboxes, "find", away)
+        store = world.store
+        calls = ((store.mailboxes, "find"), (store.messages, "insert"))
+        with_database = [getattr(owner, name) for owner, name in calls]
+        for owner, name in calls:
+            self.patch(owner, name, away)
         for command in (b"STATUS INBOX (MESSAGES)", b"APPEND INBOX {2+}\r\nhi"):
             (answer,) = await client.command(command)
             self.assertTrue(answer.startswith(b"NO [UNAVAILABLE] "), answer)
-        self.patch(world.store.mailboxes, "find", with_database)
+        for (owner, name), call in zip(calls, with_database, strict=True):
+            self.patch(owner, name, call)
         await client.ok(b"STATUS INBOX (MESSAGES)")
 
     # ------------------------------------------------------------ L1
