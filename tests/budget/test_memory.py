@@ -1,0 +1,124 @@
+"""What an idle connection and a message in a view hold in memory: octets counted by tracemalloc, without a clock."""
+
+import gc
+import tracemalloc
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial import unittest
+
+from sora.core.ids import AccountId, MailboxId, ModSeq, Uid
+from sora.imap.view import SessionView
+from sora.mail.live import Live
+from sora.store.memory import MemoryFeed
+from sora.store.memory_state import State
+from sora.store.model import Columns, MailboxRow, Opened
+from tests.dialogs.connections import PEER, MemoryTransport
+from tests.dialogs.script import Account, Dialog
+from tests.dialogs.world import MemoryWorld
+
+SESSIONS = 200
+IDLE = 8_000
+"""Octets of Python's memory that an idle session holds, as counted; without its transport."""
+TOLERANCE = 1.25
+BESIDE = 12 * 1024
+"""What is left for Twisted's transport, the allocator and the kernel's buffers."""
+ALLOWED = 30 * 1024
+"""Octets of an idle cleartext connection in all."""
+
+MESSAGES = 100_000
+SHARED = 20
+"""Octets a message may hold in what all sessions share; 13 are in the columns."""
+IN_STEP = 2 * 1024
+"""Octets that one more session may hold while it has been told everything."""
+
+
+def held(make: Callable[[], object]) -> tuple[int, object]:
+    """Return how many octets more are held when `make` has been called, and what it made."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        made = make()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - before, made
+    finally:
+        tracemalloc.stop()
+
+
+class IdleTests(unittest.SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = MemoryWorld(Dialog("idle", [Account("anna@example.org", "tide", [])], {}, (), []))
+        self.successResultOf(Deferred.fromCoroutine(self.world.set_up()))
+        self.factory = self.world.imap()
+
+    def connect(self, transports: list[MemoryTransport]) -> list[Any]:
+        """Connect clients, have each sign in, select INBOX and idle."""
+        clock = self.world.clock
+        for transport in transports:
+            transport.server = self.factory.buildProtocol(PEER)
+            transport.server.makeConnection(transport)
+            for command in (b"a LOGIN anna@example.org tide", b"b SELECT INBOX", b"c IDLE"):
+                transport.deliver(command + b"\r\n")
+                clock.pump([0] * 5)
+            transport.clear()
+        return [transport.server for transport in transports]
+
+    def test_an_idle_session_holds_few_octets(self) -> None:
+        transports = [MemoryTransport(self.world.clock) for _ in range(2 * SESSIONS)]
+        self.connect(transports[:SESSIONS])
+        octets, made = held(lambda: self.connect(transports[SESSIONS:]))
+        self.assertEqual([session.idling for session in made], [True] * SESSIONS)
+        self.assertLess(octets / SESSIONS, IDLE * TOLERANCE)
+        self.assertLess(IDLE * TOLERANCE + BESIDE, ALLOWED)
+        for transport in transports:
+            transport.end()
+
+
+class Mailboxes:
+    """One large mailbox."""
+
+    def open(self, account: AccountId, name: str, *, claim_recent: bool) -> "Deferred[Opened]":
+        """Return columns made anew."""
+        row = MailboxRow(
+            id=MailboxId(1),
+            name=name,
+            special_use=None,
+            uid_validity=1,
+            uid_next=MESSAGES + 1,
+            highest_modseq=ModSeq(MESSAGES),
+            messages=MESSAGES,
+            unseen=0,
+            deleted=0,
+            size=0,
+            deleted_size=0,
+            recent=0,
+            keywords=(),
+            subscribed=True,
+        )
+        uids = array("I", range(1, MESSAGES + 1))
+        columns = Columns(uids, array("B", bytes(MESSAGES)), array("Q", range(1, MESSAGES + 1)), {})
+        return succeed(Opened(row, columns, Uid(MESSAGES + 1)))
+
+
+class ViewTests(unittest.SynchronousTestCase):
+    def test_a_message_in_a_view_holds_few_octets_and_a_session_in_step_hardly_any(self) -> None:
+        from twisted.internet.task import Clock
+
+        live = Live(Mailboxes(), MemoryFeed(State(Clock())))
+
+        def opened() -> object:
+            return self.successResultOf(Deferred.fromCoroutine(live.open(AccountId(1), "INBOX", claim_recent=False)))
+
+        octets, mailbox = held(opened)
+        self.assertLess(octets / MESSAGES, SHARED)
+
+        def watched() -> object:
+            view = SessionView(mailbox.version, recent_from=mailbox.recent_from)
+            return view, mailbox.listen(lambda: None), view.flag_texts([(1, 1)]), view.first_unseen()
+
+        octets, kept = held(watched)
+        self.assertLess(octets, IN_STEP)
+        self.assertIsNotNone(kept)
