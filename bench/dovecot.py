@@ -157,14 +157,18 @@ class Dovecot(Server):
         except KeyError as error:
             raise Unavailable(f"dovecot needs the accounts of its package: {error}") from None
 
-    def make_cold(self) -> None:
-        """Restart it without indexes and caches; the list of UIDs, which cannot be made again, stays."""
+    def again(self, *, cold: bool) -> None:
+        """Restart it; cold: without indexes and caches. The list of UIDs, which cannot be made again, stays."""
         self.stop()
+        if cold:
+            self._forget()
+        self.launch(self._command)
+
+    def _forget(self) -> None:
         for folder, _, files in os.walk(self.directory / "mail"):
             for name in files:
                 if name in _STOPPED:
                     (Path(folder) / name).unlink()
-        self.launch(self._command)
 
 
 def _group(number: int) -> str:

@@ -47,6 +47,11 @@ class Figures:
         """Return CPU milliseconds an item that were spent after the answers."""
         return _each(self.later, self.items, None)
 
+    @property
+    def cost(self) -> float:
+        """CPU milliseconds an item, with what was spent after the answers."""
+        return self.cpu_each() + self.later_each()
+
     def add_cpu(self, spent: dict[str, float]) -> None:
         """Add what a measured window cost."""
         for group, seconds in spent.items():

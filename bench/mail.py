@@ -20,7 +20,8 @@ def _person(number: int) -> str:
 
 
 def _prose(number: int, octets: int) -> str:
-    lines, size = [], 0
+    lines: list[str] = []
+    size = 0
     while size < octets:
         start = number + len(lines)
         line = " ".join(_WORDS[(start * 7 + step * 3) % len(_WORDS)] for step in range(10)) + f" {start}"

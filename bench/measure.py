@@ -13,9 +13,10 @@ from bench.processes import spent
 from bench.scripts import Imap, delivery, lmtp_greeting
 from bench.servers import PASSWORD, Server, user
 
-_QUIET = 0.02
-"""Share of a processor below which a server counts as quiet."""
-_SETTLE = 15.0
+_LOOK = 0.25
+_QUIET = 0.02 * _LOOK
+"""Seconds of CPU between two looks below which a server counts as quiet."""
+_SETTLE = 60.0
 """Seconds a server is given to become quiet."""
 
 
@@ -92,16 +93,19 @@ class Measure:
         return self.untimed([(line, scripts)])
 
     def settle(self) -> dict[str, float]:
-        """Wait until the server is quiet; return the CPU it used until then, less than a blink of it missing."""
+        """Wait until the server is quiet; return the CPU it used until it became so."""
         tree, deadline = self.server.tree, time.monotonic() + _SETTLE
         first = last = tree.cpu()
-        while time.monotonic() < deadline:
-            time.sleep(0.25)
+        end, quiet = first, 0.0
+        while quiet < self.server.quiet and time.monotonic() < deadline:
+            time.sleep(_LOOK)
             now = tree.cpu()
-            if sum(spent(last, now).values()) < 0.25 * _QUIET:
-                break
+            if sum(spent(last, now).values()) < _QUIET:
+                quiet += _LOOK
+            else:
+                quiet, end = 0.0, now
             last = now
-        return spent(first, last)
+        return spent(first, end)
 
     def fill(self, number: int, count: int, octets: int = 2048) -> None:
         """Deliver until the inbox of a user nobody else delivers to has so many messages; done once a server."""

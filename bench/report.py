@@ -12,7 +12,7 @@ Results = Mapping[str, Mapping[str, list[Figures]]]
 """Rounds by workload and server."""
 REFERENCE = "dovecot"
 _HEAD = (
-    "workload", "server", "per s", "p50 ms", "p99 ms", "CPU ms", "Python", "PostgreSQL", "later", "rate ×", "CPU ×", "",
+    "workload", "server", "per s", "p50 ms", "p99 ms", "CPU µs", "Python", "PostgreSQL", "later", "rate ×", "CPU ×", "",
 )  # fmt: skip
 
 
@@ -27,13 +27,13 @@ def number(value: float) -> str:
 
 
 def ratios(workload: Mapping[str, list[Figures]], server: str) -> tuple[Ratio | None, Ratio | None]:
-    """Return rate and CPU per item of a server against the reference, taken round by round."""
+    """Return rate and CPU per item (all of it) of a server against the reference, taken round by round."""
     if server == REFERENCE or REFERENCE not in workload:
         return None, None
     ours, theirs = workload[server], workload[REFERENCE]
     return (
         ratio([one.rate for one in ours], [one.rate for one in theirs]),
-        ratio([one.cpu_each() for one in ours], [one.cpu_each() for one in theirs]),
+        ratio([one.cost for one in ours], [one.cost for one in theirs]),
     )
 
 
@@ -43,9 +43,11 @@ def _row(name: str, server: str, workload: Mapping[str, list[Figures]]) -> list[
     values = ", ".join(f"{number(value)} {what}" for what, value in figures.values.items())
     failed = f"{figures.failures} failed" if figures.failures else ""
     if not math.isnan(figures.p50):
-        cells = [number(figures.rate), number(figures.p50), number(figures.p99), number(figures.cpu)]
-        cells += [number(figures.groups[group]) if group in figures.groups else "" for group in ("python", "postgres")]
-        cells += [number(figures.later)]
+        cells = [number(figures.rate), number(figures.p50), number(figures.p99), number(1000 * figures.cpu)]
+        cells += [
+            number(1000 * figures.groups[group]) if group in figures.groups else "" for group in ("python", "postgres")
+        ]
+        cells += [number(1000 * figures.later)]
     else:
         cells = [""] * 7
     return [name, server, *cells, str(rate or ""), str(cpu or ""), ", ".join(filter(None, (values, failed)))]

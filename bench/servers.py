@@ -43,6 +43,8 @@ class Server:
     name = ""
     groups: dict[str, str] = {}
     rest = "server"
+    quiet = 0.5
+    """Seconds without work after which it has nothing left to do."""
 
     def __init__(self, directory: Path) -> None:
         """Prepare; everything is kept in the directory."""
@@ -73,8 +75,8 @@ class Server:
         """Start it with its users and wait until it answers. Raises `Unavailable`."""
         raise NotImplementedError
 
-    def make_cold(self) -> None:
-        """Start it again with none of its own caches."""
+    def again(self, *, cold: bool) -> None:
+        """Start it again; cold: with none of its own caches."""
         raise NotImplementedError
 
     def launch(self, command: Sequence[str]) -> None:
@@ -119,6 +121,8 @@ state = "{state}"
 [auth]
 bcrypt_cost = 10
 cache_ttl = "1h"
+[uploader]
+wake_interval = "1s"
 [servers.imap]
 addr = "{host}:{imap}"
 [servers.lmtp]
@@ -132,6 +136,7 @@ class Sora(Server):
     name = "sora"
     groups = {"postgres": "postgres"}
     rest = "python"
+    quiet = 1.75  # more than the uploader's wake_interval
 
     def __init__(self, directory: Path, settings: str = "") -> None:
         """Prepare; `settings` is TOML that is put after the benchmark's own."""
@@ -165,10 +170,11 @@ class Sora(Server):
             twistd = [str(script), "--nodaemon", "--pidfile=", f"--logfile={self.directory / 'twistd.log'}"]
         self.launch([*twistd, "sora", "--config", str(self._config)])
 
-    def make_cold(self) -> None:
-        """Restart server and PostgreSQL without the local cache of bodies."""
+    def again(self, *, cold: bool) -> None:
+        """Restart server and PostgreSQL; cold: without the local cache of bodies."""
         self.stop()
-        shutil.rmtree(self.directory / "state" / "cache", ignore_errors=True)
+        if cold:
+            shutil.rmtree(self.directory / "state" / "cache", ignore_errors=True)
         self._start()
 
 

@@ -10,7 +10,7 @@ from functools import partial
 
 import attrs
 
-from bench.engine import Script
+from bench.engine import Line, Script
 from bench.idle import idle_memory, idle_notify
 from bench.mail import message
 from bench.measure import Measure
@@ -56,26 +56,32 @@ def phone(measure: Measure) -> None:
         for _ in range(count):
             yield Imap().phone(user(number), PASSWORD, _PHONE_INBOX)
 
-    def all_users(count: int) -> list[tuple[object, Iterator[Script]]]:
+    def all_users(count: int) -> list[tuple[Line, Iterator[Script]]]:
         return [(measure.line(measure.server.imap, fresh=True), sessions(n, count)) for n in range(41, 49)]
 
     measure.untimed(all_users(1))
     measure.timed(all_users(measure.scale.count(100)))
 
 
-def read_all(measure: Measure, *, what: str, limit: int | None = None, repeats: int = 10, cold: bool = False) -> None:
-    """FETCH the big mailbox whole, or its first `limit` messages; warm: after one that is not measured."""
+def read_all(measure: Measure, *, what: str, limit: int | None = None, repeats: int = 10, again: str = "") -> None:
+    """FETCH the big mailbox whole, or its first `limit` messages, after one FETCH that is not measured.
+
+    `again`: the server is started again before the one that is measured, which includes SELECT; "kept" keeps what it
+    has on disk, "cold" makes it forget its caches and indexes.
+    """
     count = measure.scale.messages
     measure.fill(49, count)
-    if cold:
-        measure.server.make_cold()
-    ((line, imap),) = measure.imap(first=49, mailbox="INBOX" if not cold else None)
+    ((line, imap),) = measure.imap(first=49, mailbox="INBOX")
     wanted = count if limit is None else min(limit, count)
     command = f"FETCH 1:{wanted} {what}"
-    if cold:
+    measure.once(line, [imap.command(command)])
+    if again:
+        measure.close()
+        measure.server.again(cold=again == "cold")
+        ((line, imap),) = measure.imap(first=49)
+        measure.settle()
         measure.timed([(line, [[imap.command("SELECT INBOX"), imap.command(command)]])], items=wanted)
         return
-    measure.once(line, [imap.command(command)])
     steps = (imap.command(command) for _ in range(max(3, measure.scale.count(repeats))))
     measure.timed([(line, each(steps))], items=wanted)
 
@@ -221,7 +227,8 @@ WORKLOADS: dict[str, Workload] = {
     "expunge": Workload("message", expunge),
     "idle-notify": Workload("delivery", idle_notify),
     "idle-memory": Workload("session", idle_memory),
-    "envelopes-cold": Workload("message", partial(read_all, what=_ENVELOPES, cold=True)),
-    "flags-cold": Workload("message", partial(read_all, what="(UID FLAGS)", cold=True)),
+    "bodies-disk": Workload("message", partial(read_all, what="(UID BODY.PEEK[])", limit=1000, again="kept")),
+    "envelopes-cold": Workload("message", partial(read_all, what=_ENVELOPES, again="cold")),
+    "flags-cold": Workload("message", partial(read_all, what="(UID FLAGS)", again="cold")),
 }
 """By name, in the order in which they are measured; cold ones last, because they start servers again."""

@@ -41,6 +41,9 @@ class FiguresTests(unittest.SynchronousTestCase):
     def test_a_round_without_items_has_no_rate_and_no_cost(self) -> None:
         self.assertEqual((Figures().rate, Figures().cpu_each(), Figures().later_each()), (0.0, 0.0, 0.0))
 
+    def test_the_cost_holds_what_was_spent_after_the_answers(self) -> None:
+        self.assertAlmostEqual(Figures(items=10, cpu={"a": 0.01}, later={"a": 0.02, "b": 0.01}).cost, 4.0)
+
     def test_a_summary_takes_the_median_of_rounds_not_of_all_values(self) -> None:
         rounds = [
             Figures(items=10, seconds=1.0, latencies=[0.001] * 9, values={"KiB": 3.0}),
@@ -74,11 +77,11 @@ class ReportTests(unittest.SynchronousTestCase):
         return [cell.strip() for cell in table(self.results()).splitlines()[line].split("|")[1:-1]]
 
     def test_a_row_shows_rate_latency_costs_and_ratios(self) -> None:
-        expected = ["append", "sora", "300", "4.00", "4.00", "1.00", "0.667", "0.333", "0", "1.50", "0.50", ""]
+        expected = ["append", "sora", "300", "4.00", "4.00", "1,000", "667", "333", "0", "1.50", "0.50", ""]
         self.assertEqual(self.cells(2), expected)
 
     def test_the_reference_has_no_ratio_and_its_workload_is_named_once(self) -> None:
-        self.assertEqual(self.cells(3), ["", "dovecot", "200", "5.00", "5.00", "2.00", "", "", "0", "", "", ""])
+        self.assertEqual(self.cells(3), ["", "dovecot", "200", "5.00", "5.00", "2,000", "", "", "0", "", "", ""])
 
     def test_figures_of_their_own_units_are_written_out(self) -> None:
         self.assertEqual(self.cells(4), ["idle", "sora", *[""] * 9, "12.5 KiB"])
