@@ -96,8 +96,8 @@ async def _open(
             size_max=configuration.local_cache.capacity,
             body_max=configuration.local_cache.max_object_size,
         )
-        await cache.open()
         closers.append(cache.close)
+        await cache.open()
     reader = Reader(
         store.bodies, objects, cache, clock=reactor, memory_max=configuration.local_cache.memory if serving else 0
     )
