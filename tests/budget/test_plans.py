@@ -85,6 +85,7 @@ class PlanTests(DatabaseTests):
             "open": lambda: mailboxes.open(self.account, "INBOX", claim_recent=False),
             "open and claim": lambda: mailboxes.open(self.account, "INBOX", claim_recent=True),
             "some changes": lambda: mailboxes.changes(self.inbox, ModSeq(PER_MAILBOX - 5)),
+            "changes and claim": lambda: mailboxes.changes(self.inbox, ModSeq(PER_MAILBOX - 5), claim_recent=True),
             "no changes": lambda: mailboxes.changes(self.inbox, ModSeq(2**40)),
         }
 

@@ -190,6 +190,15 @@ class MailboxesContract(StoreContract):
         again = await self.opened(claim_recent=True)
         self.assertEqual((again.recent_from, again.mailbox.recent), (3, 1))
         self.assertEqual((await self.opened(claim_recent=True)).recent_from, 4)
+
+    async def test_reading_the_changes_claims_recent_messages_for_one_session_if_asked(self) -> None:
+        await self.fill(3)
+        since = (await self.row()).highest_modseq
+        seen = [
+            await self.store.mailboxes.changes(self.inbox, since, claim_recent=claim) for claim in (False, True, True)
+        ]
+        self.assertEqual([(one.recent_from, one.mailbox.recent) for one in seen], [(1, 3), (1, 3), (4, 0)])
+        self.assertEqual((await self.opened()).recent_from, 4)
         self.assertEqual((await self.row()).recent, 0)
 
     # ------------------------------------------------------------ changes

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from sora.aio import Once, start
 from sora.core.errors import NoSuchMailbox, SoraError
 from sora.core.events import FeedLost, MailboxChanged
-from sora.core.ids import AccountId, MailboxId, ModSeq
+from sora.core.ids import AccountId, MailboxId, ModSeq, Uid
 from sora.imap.version import Version
 from sora.store.interfaces import Feed, Mailboxes
 from sora.store.model import Changes, Columns, FlagsStored, MailboxRow, Opened
@@ -131,6 +131,19 @@ class MailboxState:
             self._vanish()
         else:
             self._apply(changes)
+
+    async def claim(self) -> Uid:
+        """Refresh and claim \\Recent for one session; returns its first UID. A deleted mailbox as in `refresh`.
+
+        Not shared with those who refresh: what one session claims no other may be told.
+        """
+        try:
+            changes = await self._mailboxes.changes(self.row.id, ModSeq(self.version.modseq), claim_recent=True)
+        except NoSuchMailbox:
+            self._vanish()
+            return Uid(0)
+        self._apply(changes)
+        return changes.recent_from
 
     def _apply(self, changes: Changes) -> None:
         if changes.mailbox.highest_modseq < self.version.modseq:
@@ -339,18 +352,20 @@ class Live:
     async def open(self, account: AccountId, name: str, *, claim_recent: bool) -> OpenMailbox:
         """Open a mailbox as it is now. Raises `NoSuchMailbox`.
 
-        A mailbox that is known here costs one query for its changes; it is read whole only if it is not
-        known, or if there are \\Recent messages to claim.
+        A mailbox that is known here costs one query for its changes; it is read whole only if it is not known.
         """
         state = self._states.get(self._names.get((account, name), MailboxId(0)))
         if state is None:
             return await self._read(account, name, claim_recent=claim_recent)
         self._enter(state)
         try:
-            await state.refresh()
-            recent_from = _recent_from(state.row, state.version)
-            plain = not state.deleted and state.row.name == name and not (claim_recent and state.row.recent)
-            if not plain or recent_from is None:
+            recent_from: int | None
+            if claim_recent:
+                recent_from = await state.claim()
+            else:
+                await state.refresh()
+                recent_from = _recent_from(state.row, state.version)
+            if state.deleted or state.row.name != name or recent_from is None:
                 return await self._read(account, name, claim_recent=claim_recent)
             self._enter(state)
             return OpenMailbox(self, state, recent_from)

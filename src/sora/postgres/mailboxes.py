@@ -38,10 +38,10 @@ SELECT box.*, packed.*
        SELECT {PACKED} FROM (
               SELECT uid, flags, modseq, keywords FROM messages WHERE mailbox_id = box.id ORDER BY uid) AS m) AS packed
 """)
-_CHANGES: Final = Statement(f"""
+_CHANGED: Final = f"""
 WITH box AS (
-    SELECT {MAILBOX_COLUMNS}, b.changed_modseq FROM mailboxes AS b WHERE b.id = %(mailbox)s
-)
+    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.changed_modseq FROM mailboxes AS b WHERE b.id = %(mailbox)s
+){{claim}}
 SELECT box.*, packed.*, gone.octets
   FROM box CROSS JOIN LATERAL (
        SELECT {PACKED} FROM (
@@ -52,7 +52,16 @@ SELECT box.*, packed.*, gone.octets
   CROSS JOIN LATERAL (
        SELECT coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets FROM tombstones
         WHERE mailbox_id = box.id AND modseq > %(since)s) AS gone
-""")
+"""
+_CHANGES: Final = Statement(_CHANGED.format(claim=""))
+_CHANGES_CLAIMED: Final = Statement(
+    _CHANGED.format(
+        claim=""", claimed AS (
+    UPDATE mailboxes AS b SET recent_from = b.uid_next, recent = 0
+      FROM box WHERE b.id = box.id AND b.recent_from < b.uid_next
+)"""
+    )
+)
 _SUBSCRIBE: Final = Statement("""
 WITH had AS (
     SELECT count(*) AS n, count(*) FILTER (WHERE name = %(name)s) AS same
@@ -192,14 +201,16 @@ class PostgresMailboxes:
         )
 
     @deferred
-    async def changes(self, mailbox_: MailboxId, since: ModSeq) -> Changes:
-        """Read what changed after `since`. Raises `NoSuchMailbox` if it was deleted."""
-        rows = await self._database.fetch(_CHANGES, {"mailbox": mailbox_, "since": since})
+    async def changes(self, mailbox_: MailboxId, since: ModSeq, *, claim_recent: bool = False) -> Changes:
+        """Read what changed after `since`. Raises `NoSuchMailbox` if it was deleted. `claim_recent` as for `open`."""
+        statement = _CHANGES_CLAIMED if claim_recent else _CHANGES
+        rows = await self._database.fetch(statement, {"mailbox": mailbox_, "since": since})
         if not rows:
             raise NoSuchMailbox("the mailbox was deleted")
         row = rows[0]
         return Changes(
             mailbox=mailbox(row),
-            columns=columns(*row[MAILBOX_WIDTH + 1 : MAILBOX_WIDTH + 5]),
-            vanished=numbers(row[MAILBOX_WIDTH + 5], "I"),
+            columns=columns(*row[MAILBOX_WIDTH + 2 : MAILBOX_WIDTH + 6]),
+            vanished=numbers(row[MAILBOX_WIDTH + 6], "I"),
+            recent_from=Uid(row[MAILBOX_WIDTH]),
         )

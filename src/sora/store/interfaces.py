@@ -115,8 +115,8 @@ class Mailboxes(Protocol):
         `claim_recent` (SELECT, not EXAMINE): later sessions will not be told that these are \\Recent.
         """
 
-    def changes(self, mailbox: MailboxId, since: ModSeq) -> "Deferred[Changes]":
-        """Read what changed after `since`. Raises `NoSuchMailbox` if it was deleted."""
+    def changes(self, mailbox: MailboxId, since: ModSeq, *, claim_recent: bool = False) -> "Deferred[Changes]":
+        """Read what changed after `since`. Raises `NoSuchMailbox` if it was deleted. `claim_recent` as for `open`."""
 
 
 class Messages(Protocol):

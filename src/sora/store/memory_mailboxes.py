@@ -137,9 +137,12 @@ class MemoryMailboxes:
         return Opened(row, mailbox.columns(mailbox.messages.values()), recent_from)
 
     @fired
-    def changes(self, mailbox: MailboxId, since: ModSeq) -> Changes:
+    def changes(self, mailbox: MailboxId, since: ModSeq, *, claim_recent: bool = False) -> Changes:
         """Read what changed after `since`."""
         stored = self._state.mailbox(mailbox)
         changed = [message for message in stored.messages.values() if message.modseq > since]
         vanished = sorted(uid for modseq, uid in stored.vanished if modseq > since)
-        return Changes(self._state.row(stored), stored.columns(changed), array("I", vanished))
+        row, recent_from = self._state.row(stored), Uid(stored.recent_from)
+        if claim_recent:
+            stored.recent_from = stored.uid_next
+        return Changes(row, stored.columns(changed), array("I", vanished), recent_from)

@@ -151,6 +151,8 @@ class Changes:
     """Messages that are new or changed, as they are now."""
     vanished: "array[int]"
     """UIDs expunged since, ascending; some may never have been seen by the asker."""
+    recent_from: Uid
+    """UIDs from here on were never shown as \\Recent."""
 
 
 # ---------------------------------------------------------------- bodies and messages

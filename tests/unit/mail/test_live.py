@@ -44,6 +44,17 @@ class LiveTests(unittest.SynchronousTestCase):
         selected.close()
         self.assertEqual(self.post.open().recent_from, 3)
 
+    def test_new_mail_is_claimed_by_the_query_for_changes(self):
+        post = self.post
+        post.deliver(None)
+        post.open().close()
+        post.deliver(None, None)
+        post.mailboxes.calls.clear()
+        first, second = post.open(), post.open()
+        self.assertEqual(post.mailboxes.calls, ["changes", "changes"])
+        self.assertEqual((first.recent_from, second.recent_from), (2, 4))
+        self.assertEqual(list(second.version.uids), [1, 2, 3])
+
     def test_a_name_that_leads_to_another_mailbox_now_is_followed(self):
         post = self.post
         post.deliver(name="Sent")
