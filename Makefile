@@ -37,15 +37,15 @@ test-integration: venv  ## run the tests that need PostgreSQL, an object store, 
 	$(TRIAL) $(or $(ONLY),tests.integration tests.contract)
 
 check: venv  ## format, lint, types, import layers, sizes
-	$(BIN)/ruff format --check src tests twisted
-	$(BIN)/ruff check src tests twisted
+	$(BIN)/ruff format --check src tests twisted bench
+	$(BIN)/ruff check src tests twisted bench
 	$(BIN)/mypy src/sora
 	$(BIN)/lint-imports --config .importlinter
 	$(BIN)/python -m twisted.trial --temp-directory=/tmp/sora-trial-house-$$PPID tests.unit.test_house
 
 format: venv  ## format the code
-	$(BIN)/ruff format src tests twisted
-	$(BIN)/ruff check --fix --quiet src tests twisted
+	$(BIN)/ruff format src tests twisted bench
+	$(BIN)/ruff check --fix --quiet src tests twisted bench
 
 docs: venv  ## write what is generated: etc/sora.toml and docs/operate/configuration.md
 	$(BIN)/python -m sora.core.config.write
