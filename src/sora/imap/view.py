@@ -72,6 +72,21 @@ class OwnStore:
     bits: int
     keywords: tuple[str, ...] = ()
 
+    def plain(self, *versions: Version) -> bool:
+        """Tell whether no keyword has a part in it."""
+        return not self.keywords and not any(version.keywords for version in versions)
+
+    @property
+    def masks(self) -> tuple[int, int]:
+        """The system flags that it keeps, and those that it adds."""
+        match self.change:
+            case Change.REPLACE:
+                return 0, self.bits
+            case Change.ADD:
+                return -1, self.bits
+            case Change.REMOVE:
+                return ~self.bits, 0
+
     def effect(self, bits: int, modseq: int, keywords: Iterable[str]) -> tuple[int, frozenset[str]]:
         """Return what it makes of flags if nobody else changes them; keywords lower-cased."""
         named = frozenset(word.lower() for word in self.keywords)
@@ -252,6 +267,8 @@ class SessionView:
         client must believe them to be: others have changed them too (RFC 3501 6.4.6).
         """
         self._latest = version
+        if silent and self._uids is version.uids is self._known.uids and own.plain(self._known, version):
+            return self._stored_in_step(own, version)
         answered = []
         for uid, modseq in sorted(zip(own.uids, own.modseqs, strict=True)):
             index = position(self._uids, uid)
@@ -260,6 +277,19 @@ class SessionView:
             if not silent or own.effect(*self._believed(uid)) != _comparable(*self._facts(uid)):
                 answered.append((index + 1, uid))
             self._answered[uid] = modseq
+        return answered
+
+    def _stored_in_step(self, own: "OwnStore", version: Version) -> list[tuple[int, int]]:
+        """Do what `stored` does, silently, with the numbers for indexes and the flags for all that is known."""
+        uids, told, now = self._uids, self._known.flags, version.flags
+        kept, added = own.masks
+        answered = []
+        for uid, modseq in sorted(zip(own.uids, own.modseqs, strict=True)):
+            index = position(uids, uid)
+            if index >= 0:
+                if told[index] & kept | added != now[index]:
+                    answered.append((index + 1, uid))
+                self._answered[uid] = modseq
         return answered
 
     def _believed(self, uid: int) -> tuple[int, int, tuple[str, ...]]:
