@@ -79,7 +79,7 @@ class CallTests(unittest.SynchronousTestCase):
             await messages.insert([NewMessage(Named(self.account, "INBOX"), body, b"") for body in bodies])
             row = await self.world.store.mailboxes.find(self.account, "INBOX")
             uids = range(1, MESSAGES + 1)
-            wanted = Want.DATES | Want.SIZE | Want.ENVELOPE | Want.STRUCTURE
+            wanted = Want.INTERNAL_DATE | Want.SIZE | Want.ENVELOPE | Want.STRUCTURE
             rows = {one.uid: one for one in await messages.fetch(row.id, uids, wanted)}
             messages.fetch = lambda mailbox, uids, want: succeed([rows[uid] for uid in uids])
 

@@ -93,7 +93,7 @@ class PlanTests(DatabaseTests):
         """Return how messages are read and found."""
         messages, bodies = self.store.messages, self.store.bodies
         uids = [*range(1, PER_MAILBOX + 1)]
-        listing = Want.DATES | Want.SIZE | Want.ENVELOPE | Want.STRUCTURE
+        listing = Want.INTERNAL_DATE | Want.SIZE | Want.ENVELOPE | Want.STRUCTURE
 
         def search(step: keys.Step) -> "Deferred[Any]":
             return messages.search(self.inbox, Criteria((step,)), recent_from=Uid(1), uid_max=PER_MAILBOX)

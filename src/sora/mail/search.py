@@ -68,7 +68,7 @@ class Searcher:
     ) -> list[int]:
         chosen = []
         undecided = [uid for uid in undecided if view.has(uid)]
-        async for page in self._reader.pages(mailbox.row.id, undecided, Want.DATES | Want.SIZE | Want.BYTES):
+        async for page in self._reader.pages(mailbox.row.id, undecided, Want.INTERNAL_DATE | Want.SIZE | Want.BYTES):
             for message in page:
                 result = evaluate(criteria, await self._facts(view, message))
                 if result is None:

@@ -21,7 +21,8 @@ from sora.store.model import Actor, Copied, FetchRow, FlagChange, FlagsStored, F
 
 # What each wish reads: columns, and how many they are. `trace` comes once, for either of its wishes.
 _COLUMNS: Final[dict[Want, tuple[str, ...]]] = {
-    Want.DATES: ("m.internal_date", "m.save_date"),
+    Want.INTERNAL_DATE: ("m.internal_date",),
+    Want.SAVE_DATE: ("m.save_date",),
     Want.SIZE: ("m.size",),
     Want.ENVELOPE: ("b.envelope",),
     Want.STRUCTURE: ("b.structure",),

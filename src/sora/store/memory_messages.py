@@ -237,8 +237,11 @@ def _combined(mailbox: StoredMailbox, message: StoredMessage, change: FlagChange
 def _fetched(message: StoredMessage, want: Want) -> FetchRow:
     row = FetchRow(Uid(message.uid))
     described = message.body.described
+    if want & Want.INTERNAL_DATE:
+        row.internal_date = message.internal_date
+    if want & Want.SAVE_DATE:
+        row.save_date = message.save_date
     if want & Want.DATES:
-        row.internal_date, row.save_date = message.internal_date, message.save_date
         row.email, row.thread = message.email, described.thread
     if want & Want.SIZE:
         row.size = message.size

@@ -220,7 +220,9 @@ class Inserted:
 class Want(Flag):
     """Which columns a fetch reads; UID, flags and modseq come from the view and need no reading."""
 
-    DATES = auto()
+    INTERNAL_DATE = auto()
+    SAVE_DATE = auto()
+    DATES = INTERNAL_DATE | SAVE_DATE
     SIZE = auto()
     ENVELOPE = auto()
     STRUCTURE = auto()

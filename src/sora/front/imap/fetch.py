@@ -24,7 +24,7 @@ FLAGS_CHUNK: Final = 2_000
 """Messages answered from the view between two looks at the peer's pace."""
 
 _WANTS: Final = {
-    Attribute.INTERNALDATE: Want.DATES,
+    Attribute.INTERNALDATE: Want.INTERNAL_DATE,
     Attribute.SIZE: Want.SIZE,
     Attribute.ENVELOPE: Want.ENVELOPE,
     Attribute.BODY: Want.BODY,
