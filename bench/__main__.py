@@ -22,7 +22,7 @@ from bench.servers import Server, Sora, Unavailable, number_of_cores
 from bench.workloads import WORKLOADS
 
 SERVERS: dict[str, type[Server]] = {"sora": Sora, "dovecot": Dovecot}
-_QUICK = Scale(messages=2_000, bulk=500, factor=0.25, seconds=4.0, idlers=100)
+_QUICK = Scale(messages=2_000, bulk=500, factor=0.25, seconds=4.0, idlers=400)
 _FULL = Scale(messages=10_000, bulk=1_000, factor=1.0, seconds=15.0, idlers=1_000)
 
 
