@@ -49,6 +49,8 @@ class MailboxState:
         """The newest modseq heard of since the query under way was sent."""
         self._writes = 0
         """Own writes under way."""
+        self.idle_messages = 0
+        """How many messages this state was counted with when its last session left."""
         self.names: set[_Name] = set()
         """The names that led here."""
         self._feed = feed
@@ -345,6 +347,7 @@ class Live:
         self._names: dict[_Name, MailboxId] = {}
         """Where a name led last; only a hint, checked against the row that comes back."""
         self._idle: dict[MailboxId, MailboxState] = {}
+        self._idle_messages = 0
         """States without sessions, the longest idle first."""
         self._idle_messages_max = idle_messages_max
         self._idle_mailboxes_max = idle_mailboxes_max
@@ -381,12 +384,13 @@ class Live:
         if state.deleted:
             self._drop(state)
             return
+        state.idle_messages = len(state.version.uids)
         self._idle[state.row.id] = state
-        held = sum(len(one.version.uids) for one in self._idle.values())
-        while self._idle and (held > self._idle_messages_max or len(self._idle) > self._idle_mailboxes_max):
-            oldest = next(iter(self._idle.values()))
-            held -= len(oldest.version.uids)
-            self._drop(oldest)
+        self._idle_messages += state.idle_messages
+        while self._idle and (
+            self._idle_messages > self._idle_messages_max or len(self._idle) > self._idle_mailboxes_max
+        ):
+            self._drop(next(iter(self._idle.values())))
 
     async def stop(self) -> None:
         """Hear no more of any mailbox, and forget those nobody has open."""
@@ -415,13 +419,18 @@ class Live:
         return OpenMailbox(self, state, opened.recent_from)
 
     def _enter(self, state: MailboxState) -> None:
-        self._idle.pop(state.row.id, None)
+        self._wake(state)
         state.sessions += 1
         state.hear()
 
+    def _wake(self, state: MailboxState) -> None:
+        if self._idle.get(state.row.id) is state:
+            del self._idle[state.row.id]
+            self._idle_messages -= state.idle_messages
+
     def _drop(self, state: MailboxState) -> None:
         mailbox = state.row.id
-        self._idle.pop(mailbox, None)
+        self._wake(state)
         if self._states.get(mailbox) is state:
             del self._states[mailbox]
         for name in state.names:
