@@ -8,6 +8,7 @@ from typing import Final
 
 from sora.core import errors
 from sora.imap import responses
+from sora.imap.criteria import KNOWN_CHARSETS
 from sora.imap.tokens import BadSyntax
 
 _TABLE: Final[dict[type[BaseException], tuple[bytes, bytes]]] = {
@@ -35,7 +36,7 @@ _TABLE: Final[dict[type[BaseException], tuple[bytes, bytes]]] = {
     errors.MessageTooLarge: (b"NO", b"TOOBIG"),
     errors.OverQuota: (b"NO", b"OVERQUOTA"),
     errors.LimitReached: (b"NO", b"LIMIT"),
-    errors.CharsetUnknown: (b"NO", b"BADCHARSET (US-ASCII UTF-8)"),
+    errors.CharsetUnknown: (b"NO", responses.bad_charset(KNOWN_CHARSETS)),
     errors.ConfigurationInvalid: (b"NO", b"SERVERBUG"),
     errors.SoraError: (b"NO", b"CANNOT"),
 }
@@ -48,6 +49,10 @@ def condition_and_code(error: BaseException) -> tuple[bytes, bytes]:
         if ancestor in _TABLE:
             return _TABLE[ancestor]
     return _BUG
+
+
+CREATABLE: Final = frozenset((b"APPEND", b"COPY", b"UID COPY", b"MOVE", b"UID MOVE"))
+"""Commands that tell a client to create a missing mailbox and try again (RFC 3501 6.3.11, 6.4.7, RFC 6851 3)."""
 
 
 def answer(tag: bytes, error: BaseException, *, creatable: bool = False) -> bytes:

@@ -93,7 +93,7 @@ class Fatal:
 
 Event = Command | Line | LiteralOffered | Refused | Malformed | Fatal
 
-_TAG: Final = rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]{1,256}"
+_TAG: Final = rb"[^\x00-\x20\x7f-\xff(){%%*\"\\+]{1,%d}" % TAG_MAX
 _NAME: Final = rb"(?:[Uu][Ii][Dd] )?[A-Za-z][A-Za-z0-9-]*"
 _WHOLE = re.compile(rb"(" + _TAG + rb") (" + _NAME + rb")(?: ([^\r\n]*[^}\r\n]))?\r\n")
 """The fast path: a command line with nothing unusual."""

@@ -31,8 +31,5 @@ async def logout(session: ImapProtocol, command: commands.Logout) -> Done:
 @handles(commands.Id)
 async def identify(session: ImapProtocol, command: commands.Id) -> Done:
     """Exchange names of programs."""
-    if command.fields:
-        wanted = {"name", "version", "os", "vendor"}
-        session.client = tuple((key, value) for key, value in command.fields if key.lower() in wanted)
     session.send(responses.identification(session.services.identity))
     return Done("ID completed")

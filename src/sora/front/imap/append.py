@@ -1,7 +1,7 @@
 """Messages from the client: APPEND (RFC 3501 6.3.11, RFC 4315)."""
 
-from sora.core.errors import NoSuchMailbox, SoraError
-from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
+from sora.core.errors import SoraError
+from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
 from sora.store.model import Named
 
@@ -10,18 +10,15 @@ from sora.store.model import Named
 async def append(session: ImapProtocol, command: commands.Append) -> Done:
     """Store one message; OK means that it is committed."""
     user = session.signed_in
-    try:
-        inserted = await session.services.appender.append(
-            Named(user.account, command.mailbox),
-            command.message,
-            account=user.account,
-            domain=user.address.rpartition("@")[2],
-            flags=command.flags,
-            keywords=command.keywords,
-            internal_date=command.internal_date,
-        )
-    except NoSuchMailbox:
-        raise Refusal("no such mailbox", b"TRYCREATE") from None
+    inserted = await session.services.appender.append(
+        Named(user.account, command.mailbox),
+        command.message,
+        account=user.account,
+        domain=user.address.rpartition("@")[2],
+        flags=command.flags,
+        keywords=command.keywords,
+        internal_date=command.internal_date,
+    )
     session.services.wake_uploader()
     if session.selected is not None and session.selected.name == command.mailbox:
         try:

@@ -1,7 +1,6 @@
 """Messages to other mailboxes: COPY and MOVE (RFC 3501 6.4.7, RFC 6851, RFC 4315)."""
 
-from sora.core.errors import NoSuchMailbox
-from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
+from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
 from sora.imap.view import Expunges
 from sora.store.model import Named
@@ -14,10 +13,7 @@ async def copy(session: ImapProtocol, command: commands.Copy) -> Done:
     uids = [uid for _, uid in here.view.resolve(command.numbers, by_uid=command.by_uid)]
     if not uids:
         return Done("COPY completed, there was nothing to copy")
-    try:
-        copied = await session.services.changer.copy(here.mailbox, uids, _target(session, command.mailbox))
-    except NoSuchMailbox:
-        raise Refusal("no such mailbox", b"TRYCREATE") from None
+    copied = await session.services.changer.copy(here.mailbox, uids, _target(session, command.mailbox))
     code = responses.copy_uid(copied.uid_validity, copied.source, copied.target) if copied.source else b""
     return Done("COPY completed", code)
 
@@ -31,10 +27,7 @@ async def move(session: ImapProtocol, command: commands.Move) -> Done:
     if not uids:
         return Done("MOVE completed, there was nothing to move")
     target = _target(session, command.mailbox)
-    try:
-        moved = await session.services.changer.move(here.mailbox, uids, target, session.actor)
-    except NoSuchMailbox:
-        raise Refusal("no such mailbox", b"TRYCREATE") from None
+    moved = await session.services.changer.move(here.mailbox, uids, target, session.actor)
     if moved.source:
         code = responses.copy_uid(moved.uid_validity, moved.source, moved.target)
         session.send(responses.untagged_ok("moved", code=code))

@@ -109,8 +109,6 @@ class ImapProtocol(Conversation[Incoming]):
         """Whether a command is being carried out."""
         self._stopping = False
         self.name = secrets.token_hex(6)
-        self.client: tuple[tuple[str, str | None], ...] = ()
-        """What the client said of itself with ID."""
         self.tag = b""
         """The present command's tag."""
         self._bad = 0
@@ -267,7 +265,7 @@ class ImapProtocol(Conversation[Incoming]):
             raise
         except SoraError as error:
             self.announce(Expunges.FORBIDDEN)
-            self.send(codes.answer(tag, error))
+            self.send(codes.answer(tag, error, creatable=event.name in codes.CREATABLE))
             if self.user is None:
                 self._count_bad()
         except Exception:  # noqa: BLE001  the boundary: what arrives here is a bug, and the session goes on

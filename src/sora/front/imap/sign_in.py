@@ -2,7 +2,7 @@
 
 from sora.core.errors import PrivacyRequired
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
-from sora.imap import commands, framer, responses
+from sora.imap import commands, framer, responses, states
 from sora.observe import log as lines
 from sora.sasl.exchange import MECHANISMS, SaslError, decode, plain
 
@@ -39,7 +39,7 @@ async def start_tls(session: ImapProtocol, command: commands.StartTls) -> Done:
 @handles(commands.Enable)
 async def enable(session: ImapProtocol, command: commands.Enable) -> Done:
     """Switch extensions on for this connection; what is unknown is passed over."""
-    news = [name for name in command.names if name == "CONDSTORE" and name not in session.enabled]
+    news = [name for name in command.names if name in states.ENABLEABLE and name not in session.enabled]
     session.enabled.update(news)
     session.condstore = session.condstore or "CONDSTORE" in news
     session.send(responses.enabled(news))
