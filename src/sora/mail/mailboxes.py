@@ -6,11 +6,11 @@ from typing import Final
 from sora.core.errors import LimitReached, MailboxExists, MailboxNameInvalid, NotPermitted
 from sora.core.ids import AccountId
 from sora.core.limits import MAILBOX_DEPTH_MAX, MAILBOX_NAME_MAX
+from sora.imap import mailbox_name
+from sora.imap.mailbox_name import INBOX, SEPARATOR
 from sora.store.interfaces import Mailboxes
 from sora.store.model import Actor, Listing, MailboxRow, NewMailbox
 
-INBOX: Final = "INBOX"
-SEPARATOR: Final = "/"
 DEFAULTS: Final = (
     NewMailbox(INBOX, subscribed=True),
     NewMailbox("Archive", special_use="\\Archive", subscribed=True),
@@ -24,9 +24,7 @@ DEFAULTS: Final = (
 
 def canonical(name: str) -> str:
     """Return a name as it is compared: NFC, with INBOX in capitals as the first level (RFC 3501 5.1)."""
-    name = unicodedata.normalize("NFC", name)
-    first, separator, rest = name.partition(SEPARATOR)
-    return INBOX + separator + rest if first.upper() == INBOX else name
+    return mailbox_name.canonical(unicodedata.normalize("NFC", name))
 
 
 def valid(name: str) -> str:

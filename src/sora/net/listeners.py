@@ -8,7 +8,7 @@ import errno
 import re
 import socket
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from sora.aio import deferred
+from sora.auth.networks import Ip, ip_of
 from sora.core.errors import ConfigurationInvalid
 
 BACKLOG: Final = 4096
@@ -79,18 +80,10 @@ def parse_address(text: str) -> TcpAddress | UnixAddress:
     return TcpAddress(host, int(match["port"]))
 
 
-def peer_ip(address: IAddress) -> IPv4Address | IPv6Address | None:
+def peer_ip(address: IAddress) -> Ip | None:
     """Return a peer's IP address, IPv4 for one that IPv6 maps; None for a unix socket."""
     host = getattr(address, "host", None)
-    if not isinstance(host, str):
-        return None
-    try:
-        ip = ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped
-    return ip
+    return ip_of(host) if isinstance(host, str) else None
 
 
 def _all_interfaces() -> str:
