@@ -150,8 +150,3 @@ class Criteria:
     """A search program: postfix `steps` that leave exactly one result."""
 
     steps: tuple[Step, ...]
-
-    @property
-    def needs_text(self) -> bool:
-        """Tell whether stored text must be read to answer."""
-        return any(isinstance(step, Text | Header) for step in self.steps)

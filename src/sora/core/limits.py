@@ -12,8 +12,6 @@ UNAUTHENTICATED_TIME_MAX: Final = 60.0
 """Promise P6: seconds until a peer must have signed in."""
 BAD_COMMANDS_MAX: Final = 20
 """Malformed commands in a row until the connection is closed."""
-OUTPUT_HELD_MAX: Final = 1_048_576
-"""Octets of answers waiting for a slow reader before the command that makes them is paused."""
 
 # IMAP
 IMAP_LINE_MAX: Final = 65_536
