@@ -2,10 +2,8 @@
 
 from twisted.trial import unittest
 
-from tests.dialogs.every import every_dialog
-from tests.dialogs.runner import Run
+from tests.dialogs.every import every_dialog, hold_in_memory, hold_over_tcp
 from tests.dialogs.script import Dialog
-from tests.dialogs.world import MemoryWorld, TcpWorld
 from tests.integration.database import DatabaseTests
 
 
@@ -17,14 +15,7 @@ class ImapInMemoryTests(unittest.TestCase):
 
     async def hold(self, dialog: Dialog) -> None:
         """Hold one dialog."""
-        world = MemoryWorld(dialog, piece=self.piece)
-        await world.set_up()
-        world.factory = world.imap()
-        run = Run(dialog, world)
-        try:
-            await run.hold()
-        finally:
-            await run.hang_up()
+        await hold_in_memory("imap", dialog, piece=self.piece)
 
 
 class ImapOctetByOctetTests(ImapInMemoryTests):
@@ -39,14 +30,4 @@ class ImapOverPostgresTests(DatabaseTests):
 
     async def hold(self, dialog: Dialog) -> None:
         """Hold one dialog."""
-        from twisted.internet import reactor
-
-        world = TcpWorld(self.store, dialog, reactor)
-        await world.set_up()
-        world.listen(world.imap())
-        run = Run(dialog, world)
-        try:
-            await run.hold()
-        finally:
-            await run.hang_up()
-            await world.tear_down()
+        await hold_over_tcp("imap", dialog, self.store)
