@@ -1,0 +1,157 @@
+-- compat: 5
+-- How messages leave a mailbox: expunged, copied, moved; each as one call.
+
+CREATE FUNCTION bury(
+    box_id bigint, owner bigint, gone bigint[], fresh bigint, how text,
+    who_account bigint, who_address text, protocol text, session text,
+    OUT n integer, OUT unseen integer, OUT deleted integer, OUT recent integer, OUT size bigint, OUT deleted_size bigint,
+    OUT uids_octets bytea
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    WITH box AS (
+        SELECT recent_from FROM mailboxes WHERE id = box_id
+    ), dead AS (
+        DELETE FROM messages AS m WHERE m.mailbox_id = box_id AND (gone IS NULL OR m.uid = ANY (gone)) RETURNING m.*
+    ), stones AS (
+        INSERT INTO tombstones (mailbox_id, uid, modseq, account_id, body_id, email_id, thread_id, internal_date,
+                                save_date, size, flags, keywords, trace, how, who_account, who_address, protocol, session)
+        SELECT mailbox_id, uid, fresh, owner, body_id, email_id, thread_id, internal_date, save_date, size, flags,
+               keywords, trace, bury.how, bury.who_account, bury.who_address, bury.protocol, bury.session
+          FROM dead
+    )
+    SELECT count(*), coalesce(sum((d.flags & 1 = 0)::integer), 0), coalesce(sum((d.flags & 8 <> 0)::integer), 0),
+           coalesce(sum((d.uid >= box.recent_from)::integer), 0), coalesce(sum(d.size), 0),
+           coalesce(sum(d.size) FILTER (WHERE d.flags & 8 <> 0), 0),
+           coalesce(string_agg(uid_octets(d.uid), '' ORDER BY d.uid), '')
+      INTO n, unseen, deleted, recent, size, deleted_size, uids_octets
+      FROM dead AS d CROSS JOIN box;
+END $$;
+COMMENT ON FUNCTION bury IS
+    'Turn messages (gone NULL: all) into tombstones and say what the mailbox loses. The caller holds its row.';
+
+CREATE FUNCTION expunge_messages(
+    box_id bigint, uids bigint[], who_account bigint, who_address text, protocol text, session text
+) RETURNS TABLE (highest_modseq bigint, uids_octets bytea) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    box mailboxes%ROWTYPE;
+    lost record;
+    gone bigint[];
+BEGIN
+    SELECT * INTO box FROM mailboxes WHERE id = box_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'the mailbox was deleted';
+    END IF;
+    highest_modseq := box.highest_modseq;
+    uids_octets := '';
+    -- The counter saves looking through a mailbox where nothing is \Deleted.
+    IF box.deleted > 0 THEN
+        SELECT array_agg(m.uid) INTO gone FROM messages AS m
+         WHERE m.mailbox_id = box_id AND m.flags & 8 <> 0
+           AND (expunge_messages.uids IS NULL OR m.uid = ANY (expunge_messages.uids));
+    END IF;
+    IF gone IS NOT NULL THEN
+        highest_modseq := box.highest_modseq + 1;
+        SELECT * INTO lost FROM bury(box_id, box.account_id, gone, box.highest_modseq + 1, 'expunge',
+                                     who_account, who_address, protocol, session);
+        uids_octets := lost.uids_octets;
+        UPDATE mailboxes AS u SET highest_modseq = box.highest_modseq + 1, messages = u.messages - lost.n,
+               unseen = u.unseen - lost.unseen, deleted = u.deleted - lost.deleted, recent = u.recent - lost.recent,
+               size = u.size - lost.size, deleted_size = u.deleted_size - lost.deleted_size
+         WHERE u.id = box_id;
+        PERFORM announce(ARRAY[box_id], ARRAY[box.highest_modseq + 1]);
+    END IF;
+    RETURN NEXT;
+END $$;
+COMMENT ON FUNCTION expunge_messages IS 'Turn messages that are \Deleted (of those named, or all) into tombstones.';
+
+CREATE FUNCTION transfer_messages(
+    source_id bigint, uids bigint[], target_id bigint, target_account bigint, target_name text, moving boolean,
+    keywords_max integer, who_account bigint, who_address text, protocol text, session text
+) RETURNS TABLE (uid_validity bigint, source_octets bytea, first_uid bigint, target_box bigint, left_modseq bigint)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    source mailboxes%ROWTYPE;
+    target mailboxes%ROWTYPE;
+    total record;
+    lost record;
+    merged text[];
+    gone bigint[];
+    fresh bigint;
+BEGIN
+    IF target_id IS NULL THEN
+        SELECT id INTO target_id FROM mailboxes WHERE account_id = target_account AND name = target_name;
+    END IF;
+    PERFORM 1 FROM mailboxes WHERE id IN (source_id, target_id) ORDER BY id FOR NO KEY UPDATE;
+    SELECT * INTO source FROM mailboxes WHERE id = source_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'the mailbox was deleted';
+    END IF;
+    SELECT * INTO target FROM mailboxes WHERE id = target_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'the target mailbox does not exist';
+    END IF;
+    SELECT count(*) AS n, array_agg(uid ORDER BY uid) AS uids,
+           coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets,
+           coalesce(sum((flags & 1 = 0)::integer), 0) AS unseen, coalesce(sum((flags & 8 <> 0)::integer), 0) AS deleted,
+           coalesce(sum(size), 0) AS size, coalesce(sum(size) FILTER (WHERE flags & 8 <> 0), 0) AS deleted_size,
+           bool_or(keywords IS NOT NULL) AS worded
+      INTO total FROM messages
+     WHERE mailbox_id = source_id AND (transfer_messages.uids IS NULL OR uid = ANY (transfer_messages.uids));
+    uid_validity := target.uid_validity;
+    source_octets := total.octets;
+    first_uid := target.uid_next;
+    target_box := target_id;
+    IF total.n = 0 THEN
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    gone := total.uids;
+    IF target.uid_next + total.n - 1 > 4294967295 THEN
+        RAISE EXCEPTION USING ERRCODE = 'SO005', MESSAGE = 'the target mailbox has no UIDs left';
+    END IF;
+    merged := target.keywords;
+    IF total.worded AND source_id <> target_id THEN
+        merged := keywords_merged(target.keywords, ARRAY(
+            SELECT k FROM messages AS m, unnest(m.keywords) AS k
+             WHERE m.mailbox_id = source_id AND m.uid = ANY (gone) GROUP BY k ORDER BY min(m.uid), k));
+        IF cardinality(merged) > keywords_max AND cardinality(merged) > cardinality(target.keywords) THEN
+            RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many different keywords in one mailbox';
+        END IF;
+    END IF;
+    fresh := target.highest_modseq + 1;
+
+    INSERT INTO messages (mailbox_id, uid, body_id, modseq, email_id, thread_id, internal_date, size, flags, keywords,
+                          trace)
+    SELECT target_id, target.uid_next + row_number() OVER (ORDER BY uid) - 1, body_id, fresh, email_id, thread_id,
+           internal_date, size, flags,
+           CASE WHEN keywords IS NOT NULL THEN keywords_spelled(merged, keywords) END, trace
+      FROM messages WHERE mailbox_id = source_id AND uid = ANY (gone) ORDER BY uid;
+    UPDATE mailboxes AS u SET uid_next = u.uid_next + total.n, highest_modseq = fresh, messages = u.messages + total.n,
+           unseen = u.unseen + total.unseen, deleted = u.deleted + total.deleted, recent = u.recent + total.n,
+           size = u.size + total.size, deleted_size = u.deleted_size + total.deleted_size, keywords = merged
+     WHERE u.id = target_id;
+
+    IF NOT moving THEN
+        PERFORM announce(ARRAY[target_id], ARRAY[fresh]);
+    ELSE
+        IF source_id <> target_id THEN
+            PERFORM announce(ARRAY[target_id, source_id], ARRAY[fresh, source.highest_modseq + 1]);
+            fresh := source.highest_modseq + 1;
+        ELSE
+            PERFORM announce(ARRAY[target_id], ARRAY[fresh]);
+        END IF;
+        left_modseq := fresh;
+        SELECT * INTO lost FROM bury(source_id, source.account_id, gone, fresh, 'move', who_account, who_address,
+                                     protocol, session);
+        UPDATE mailboxes AS u SET highest_modseq = fresh, messages = u.messages - lost.n,
+               unseen = u.unseen - lost.unseen, deleted = u.deleted - lost.deleted, recent = u.recent - lost.recent,
+               size = u.size - lost.size, deleted_size = u.deleted_size - lost.deleted_size
+         WHERE u.id = source_id;
+    END IF;
+    RETURN NEXT;
+END $$;
+COMMENT ON FUNCTION transfer_messages IS
+    'Copy or move messages (uids NULL: all), all or none; the new UIDs are consecutive, in the order of the old.';
