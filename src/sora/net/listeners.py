@@ -1,10 +1,14 @@
-"""Where connections come in: addresses from the configuration, bound and served as Twisted services.
+"""Where connections come in: addresses from the configuration, bound, and served as Twisted services.
 
-Options of accepted connections (TCP_NODELAY, keepalive) are set once on the listening socket, from which
-Linux and the BSDs let accepted sockets inherit, so that they cost nothing per connection.
+Binding (`bind`) and serving (`serve`) are two steps, because they may happen in two processes: the parent of
+worker processes binds and keeps the sockets, its children serve them. Options of accepted connections
+(TCP_NODELAY, keepalive) are set once on the listening socket, from which Linux and the BSDs let accepted sockets
+inherit, so that they cost nothing per connection.
 """
 
+import contextlib
 import errno
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -14,12 +18,13 @@ from typing import Any, Final
 
 import attrs
 from twisted.application.service import Service
+from twisted.internet import tcp, unix
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 
 from sora.aio import deferred
 from sora.auth.networks import Ip, ip_of
@@ -98,72 +103,108 @@ def _all_interfaces() -> str:
     return "::"
 
 
-class Listener(Service):
-    """One address, served by one factory; stopping waits for what `drain` waits for."""
+# ---------------------------------------------------------------- a socket that listens
 
-    log = Logger()
 
-    def __init__(
-        self,
-        factory: Factory,
-        address: TcpAddress | UnixAddress,
-        *,
-        reactor: Any,
-        tls: Any = None,
-        backlog: int = BACKLOG,
-        unix_mode: int = UNIX_MODE,
-        drain: Callable[[], "Deferred[None]"] | None = None,
-    ) -> None:
-        """Prepare to listen; `tls` is a `net.tls.Certificates` for TLS from the first byte."""
-        self.address = address
-        self._factory = factory if tls is None else TLSMemoryBIOFactory(tls, False, factory)
-        self._reactor = reactor
-        self._backlog = backlog
-        self._unix_mode = unix_mode
-        self._drain = drain
-        self._port: IListeningPort | None = None
+def bind(
+    address: TcpAddress | UnixAddress, *, backlog: int = BACKLOG, unix_mode: int = UNIX_MODE, shared: bool = False
+) -> socket.socket:
+    """Return a socket that listens on an address; `shared` lets further calls bind the same TCP address (SO_REUSEPORT).
 
-    @property
-    def bound(self) -> TcpAddress | UnixAddress:
-        """The address really bound, its port chosen by the system if 0 was asked for."""
-        if self._port is None or isinstance(self.address, UnixAddress):
-            return self.address
-        host: Any = self._port.getHost()
-        return TcpAddress(self.address.host, host.port)
+    Raises `ConfigurationInvalid` if the address cannot be had.
+    """
+    try:
+        if isinstance(address, UnixAddress):
+            return _bind_unix(address.path, backlog, unix_mode)
+        host = address.host or _all_interfaces()
+        return _bind_tcp(host, address.port, backlog, shared=shared)
+    except OSError as error:
+        raise ConfigurationInvalid([f"cannot listen on {address}: {_reason(error)}"]) from None
 
-    def startService(self) -> None:
-        """Listen. Raises `ConfigurationInvalid` if the address cannot be had."""
+
+def bound(listening: socket.socket, asked: TcpAddress | UnixAddress) -> TcpAddress | UnixAddress:
+    """Return the address that a socket is bound to, its port chosen by the system if 0 was asked for."""
+    if isinstance(asked, UnixAddress):
+        return asked
+    return TcpAddress(asked.host, listening.getsockname()[1])
+
+
+def refuse_taken(address: TcpAddress | UnixAddress) -> None:
+    """Raise `ConfigurationInvalid` if someone listens on a TCP address already, be it one who would share it."""
+    if isinstance(address, TcpAddress) and address.port:
+        bind(address).close()
+
+
+def release(address: TcpAddress | UnixAddress) -> None:
+    """Remove what a bound address left in the file system."""
+    if isinstance(address, UnixAddress):
+        Path(address.path).unlink(missing_ok=True)
+
+
+def serve(listening: socket.socket, factory: Any, reactor: Any) -> IListeningPort:
+    """Accept connections on a listening socket for a factory: the one place where a socket becomes a port.
+
+    The port has a descriptor of its own, and stopping it harms nobody else who serves the same socket.
+    """
+    if listening.family == socket.AF_UNIX:
+        port: Any = _UnixPort._fromListeningDescriptor(reactor, listening.fileno(), factory)  # type: ignore[no-untyped-call]
+        port.startListening()
+    else:
+        port = reactor.adoptStreamPort(listening.fileno(), listening.family, factory)
+    return port  # type: ignore[no-any-return]
+
+
+class _UnixPort(unix.Port):
+    """A port on a unix socket that others may serve, too.
+
+    Twisted's own sets mode and backlog anew when it adopts a socket; when it stops it shuts the socket down for
+    everybody and removes its name.
+    """
+
+    _shouldShutdown = False  # noqa: N815  Twisted's name
+
+    def startListening(self) -> None:  # noqa: N802  Twisted calls it
+        tcp.Port.startListening(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        tcp.Port.connectionLost(self, reason)  # type: ignore[no-untyped-call]
+
+
+def _bind_tcp(host: str, port: int, backlog: int, *, shared: bool) -> socket.socket:
+    family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0]
+    listening = socket.socket(family, kind)
+    try:
+        listening.setblocking(False)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind(where)
+        _tune(listening)
+        listening.listen(backlog)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+def _bind_unix(path: str, backlog: int, mode: int) -> socket.socket:
+    Path(path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _remove_stale(path)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.setblocking(False)
+        # Nobody else may connect before the mode is what it is to be.
+        before = os.umask(0o177)
         try:
-            self._port = self._listen()
-        except CannotListenError as error:
-            raise ConfigurationInvalid([f"cannot listen on {self.address}: {_reason(error)}"]) from None
-        super().startService()  # type: ignore[no-untyped-call]
-        self.log.info("listening on {address}", address=self.bound)
-
-    def _listen(self) -> IListeningPort:
-        if isinstance(self.address, UnixAddress):
-            Path(self.address.path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            _remove_stale(self.address.path)
-            port: Any = self._reactor.listenUNIX(self.address.path, self._factory, self._backlog, self._unix_mode)
-            return port  # type: ignore[no-any-return]
-        host = self.address.host or _all_interfaces()
-        port = self._reactor.listenTCP(self.address.port, self._factory, self._backlog, host)
-        listening = getattr(port, "socket", None)
-        if listening is not None:
-            _tune(listening)
-        return port  # type: ignore[no-any-return]
-
-    @deferred
-    async def stopService(self) -> None:
-        """Accept no more, then wait until the conversations have ended."""
-        super().stopService()  # type: ignore[no-untyped-call]
-        port, self._port = self._port, None
-        if port is not None:
-            stopped: Deferred[None] | None = port.stopListening()
-            if stopped is not None:
-                await stopped
-        if self._drain is not None:
-            await self._drain()
+            listening.bind(path)
+        finally:
+            os.umask(before)
+        Path(path).chmod(mode)
+        listening.listen(backlog)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
 
 
 def _remove_stale(path: str) -> None:
@@ -190,11 +231,76 @@ def _tune(listening: socket.socket) -> None:
             listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _reason(error: CannotListenError) -> str:
-    cause: Any = error.socketError
-    number = getattr(cause, "errno", None)
-    if number == errno.EADDRINUSE:
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
         return "another program listens there"
-    if number == errno.EACCES:
+    if error.errno == errno.EACCES:
         return "not permitted (ports below 1024 need a privilege)"
-    return str(getattr(cause, "strerror", None) or cause)
+    return error.strerror or str(error)
+
+
+# ---------------------------------------------------------------- the service
+
+
+class Listener(Service):
+    """One address, served by one factory; stopping waits for what `drain` waits for."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        factory: Factory,
+        address: TcpAddress | UnixAddress,
+        *,
+        reactor: Any,
+        tls: Any = None,
+        backlog: int = BACKLOG,
+        unix_mode: int = UNIX_MODE,
+        drain: Callable[[], "Deferred[None]"] | None = None,
+        listening: socket.socket | None = None,
+    ) -> None:
+        """Prepare to listen; `tls` is a `net.tls.Certificates` for TLS from the first byte.
+
+        `listening` is a socket that someone else has bound and keeps; without it one is bound when this starts.
+        """
+        self.address = address
+        self._factory = factory if tls is None else TLSMemoryBIOFactory(tls, False, factory)
+        self._reactor = reactor
+        self._backlog = backlog
+        self._unix_mode = unix_mode
+        self._drain = drain
+        self._listening = listening
+        self._owner = listening is None
+        self._port: IListeningPort | None = None
+
+    @property
+    def bound(self) -> TcpAddress | UnixAddress:
+        """The address really bound, its port chosen by the system if 0 was asked for."""
+        return self.address if self._listening is None else bound(self._listening, self.address)
+
+    def startService(self) -> None:
+        """Listen. Raises `ConfigurationInvalid` if the address cannot be had."""
+        if self._listening is None:
+            self._listening = bind(self.address, backlog=self._backlog, unix_mode=self._unix_mode)
+        self._port = serve(self._listening, self._factory, self._reactor)
+        super().startService()  # type: ignore[no-untyped-call]
+        if self._owner:
+            self.log.info("listening on {address}", address=self.bound)
+
+    @deferred
+    async def stopService(self) -> None:
+        """Accept no more, then wait until the conversations have ended."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        port, self._port = self._port, None
+        listening, self._listening = self._listening, None
+        if port is not None:
+            stopped: Deferred[None] | None = port.stopListening()
+            if stopped is not None:
+                await stopped
+        if listening is not None:
+            listening.close()
+            if self._owner:
+                with contextlib.suppress(OSError):
+                    release(self.address)
+        if self._drain is not None:
+            await self._drain()
