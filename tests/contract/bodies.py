@@ -225,6 +225,19 @@ class BodiesContract(StoreContract):
         rest = await self.store.audit.references(after=first[-1].id, limit=2)
         self.assertEqual([ref.id for ref in rest], made[2:])
 
+    async def test_bodies_are_listed_by_their_keys(self) -> None:
+        keys = sorted([(await self.stage()).body.object_key for _ in range(3)])
+        listed = await self.store.audit.keyed(after="", upto=None, limit=2)
+        self.assertEqual([ref.object_key for ref in listed], keys[:2])
+        listed = await self.store.audit.keyed(after=keys[0], upto=keys[1], limit=9)
+        self.assertEqual([ref.object_key for ref in listed], keys[1:2])
+
+    async def test_only_what_nobody_names_is_discarded(self) -> None:
+        key = (await self.stage()).body.object_key
+        await self.store.audit.discard([key, "global/none"])
+        self.assertEqual(await self.store.audit.known_keys([key, "global/none"]), {key, "global/none"})
+        self.assertNotIn(key, await self.store.bodies.collect(grace=0.0, generation=0.0, limit=9))
+
     async def test_keys_of_bodies_are_known(self) -> None:
         done = await self.stage()
         key = done.body.object_key

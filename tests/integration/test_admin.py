@@ -13,6 +13,7 @@ from sora.auth.build import authenticator
 from sora.core.config.access import Auth
 from sora.core.errors import AuthenticationFailed
 from sora.disk.bodies import DirectoryObjectStore
+from tests.contract.mail import new_message
 from tests.integration.database import DatabaseTests
 
 USER = "user@example.com"
@@ -81,6 +82,29 @@ class AdminTests(DatabaseTests):
         self.assertEqual(summary["findings"], len(found))
         self.assertIn(("object-orphan", "domain/example.com/orphan"), {(one["kind"], one["where"]) for one in found})
         self.assertTrue(any("mailbox" in one["where"] for one in found), found)
+
+    async def test_d14_a_repair_leaves_nothing_but_what_is_lost(self) -> None:
+        await self.admin("accounts", "create", "--email", USER, "--password", "pass")
+        (account,) = await self.store.accounts.rows()
+        inbox = (await self.store.mailboxes.find(account.id, "INBOX")).id
+        await self.store.messages.insert([new_message(inbox) for _ in range(3)])
+        objects = DirectoryObjectStore(self.objects, reactor=_reactor())
+        uploads = sorted(await self.store.bodies.claim_uploads(3, 60.0), key=lambda upload: upload.ref.id)
+        bodies = [upload.ref.id for upload in uploads]
+        await objects.put(uploads[0].ref.object_key, uploads[0].data)
+        await objects.close()
+        # One whose object is there, one that is nowhere, one that is staged and believed to be stored; wrong numbers.
+        self.sql("DELETE FROM staged_bodies WHERE body_id <> (SELECT max(body_id) FROM staged_bodies)")
+        self.sql("UPDATE bodies SET stored = true WHERE id = (SELECT max(id) FROM bodies)")
+        self.sql("UPDATE mailboxes SET messages = 7, uid_next = 1 WHERE name = 'INBOX'")
+        await self.admin("check", "--repair", code=1)
+        *found, summary = [json.loads(line) for line in (await self.admin("check", "--json", code=1)).splitlines()]
+        self.assertEqual([(one["kind"], one["ids"]) for one in found], [("body-without-bytes", [bodies[1]])])
+        self.assertEqual(summary["repaired"], 0)
+        self.assertEqual(
+            self.sql("SELECT id, stored FROM bodies ORDER BY id"), list(zip(bodies, (True, False, False), strict=True))
+        )
+        self.assertEqual(self.sql("SELECT body_id FROM staged_bodies"), [(bodies[2],)])
 
     async def test_a_database_that_is_away_is_a_temporary_failure(self) -> None:
         self.config.write_text('[database]\nhosts = ["127.0.0.1"]\nport = 1\nconnect_timeout = "1s"\n')

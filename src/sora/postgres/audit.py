@@ -1,126 +1,191 @@
-"""What `check` reads of the database: rows that contradict each other, and the bodies to compare with the objects."""
+"""What `check` reads of the database: rows that contradict each other, and the bodies to compare with the objects.
+
+Everything is read in slices of consecutive ids, each in a short transaction of its own, so that a database of any
+size is checked without holding back its cleaning, and with memory for one slice.
+"""
 
 from collections.abc import Sequence
 from typing import Final
 
 from sora.aio import deferred
 from sora.core.ids import BodyId
+from sora.postgres.repair import repair
 from sora.postgres.rows import body_ref
 from sora.postgres.statement import Statement
 from sora.postgres.work import Database, Transaction
-from sora.store.model import BodyRef, Finding
+from sora.store.model import BodyRef, Finding, Slice
 
 FINDINGS_MAX: Final = 10_000
 
-# kind -> (where, detail) rows. The kinds are stable words.
-QUERIES: Final[dict[str, str]] = {
-    "counter-drift": """
+# table -> kind -> rows of (where, detail, ids) for the ids above `after` and up to `upto`. The kinds are stable words.
+QUERIES: Final[dict[str, dict[str, str]]] = {
+    "accounts": {
+        "account-without-address": """
+SELECT 'account ' || x.id, 'no primary address', ARRAY[x.id] FROM accounts AS x
+ WHERE x.id > %(after)s AND x.id <= %(upto)s
+   AND NOT EXISTS (SELECT FROM addresses AS a WHERE a.account_id = x.id AND a.is_primary)
+""",
+        "account-without-inbox": """
+SELECT 'account ' || x.id, 'no INBOX', ARRAY[x.id] FROM accounts AS x
+ WHERE x.id > %(after)s AND x.id <= %(upto)s AND x.status <> 'deleted'
+   AND NOT EXISTS (SELECT FROM mailboxes AS b WHERE b.account_id = x.id AND b.name = 'INBOX')
+""",
+    },
+    "mailboxes": {
+        "uid-beyond-uidnext": """
+SELECT 'mailbox ' || b.id, format('UID %%s, UIDNEXT %%s', m.uid, b.uid_next), ARRAY[b.id, m.uid]
+  FROM mailboxes AS b
+  JOIN LATERAL (SELECT max(uid) AS uid FROM messages WHERE mailbox_id = b.id) AS m ON m.uid >= b.uid_next
+ WHERE b.id > %(after)s AND b.id <= %(upto)s
+""",
+        "modseq-beyond-highest": """
+SELECT 'mailbox ' || b.id, format('modseq %%s, HIGHESTMODSEQ %%s', m.modseq, b.highest_modseq), ARRAY[b.id, m.modseq]
+  FROM mailboxes AS b
+  JOIN LATERAL (SELECT max(modseq) AS modseq FROM messages WHERE mailbox_id = b.id) AS m ON m.modseq > b.highest_modseq
+ WHERE b.id > %(after)s AND b.id <= %(upto)s
+""",
+        "message-without-mailbox": """
+SELECT format('mailbox %%s', m.mailbox_id), format('%%s messages', count(*)), ARRAY[m.mailbox_id] FROM messages AS m
+ WHERE m.mailbox_id > %(after)s AND m.mailbox_id <= %(upto)s
+   AND NOT EXISTS (SELECT FROM mailboxes AS b WHERE b.id = m.mailbox_id) GROUP BY m.mailbox_id
+""",
+        "message-without-body": """
+SELECT format('mailbox %%s uid %%s', m.mailbox_id, m.uid), format('body %%s', m.body_id), ARRAY[m.mailbox_id, m.uid]
+  FROM messages AS m
+ WHERE m.mailbox_id > %(after)s AND m.mailbox_id <= %(upto)s
+   AND NOT EXISTS (SELECT FROM bodies AS b WHERE b.id = m.body_id)
+""",
+        "tombstone-without-body": """
+SELECT format('mailbox %%s uid %%s', t.mailbox_id, t.uid), format('body %%s', t.body_id), ARRAY[t.mailbox_id, t.uid]
+  FROM tombstones AS t
+ WHERE t.mailbox_id > %(after)s AND t.mailbox_id <= %(upto)s
+   AND NOT EXISTS (SELECT FROM bodies AS b WHERE b.id = t.body_id)
+""",
+        "duplicate-uid": """
+SELECT format('mailbox %%s uid %%s', mailbox_id, uid), format('%%s messages', count(*)), ARRAY[mailbox_id, uid]
+  FROM messages WHERE mailbox_id > %(after)s AND mailbox_id <= %(upto)s
+ GROUP BY mailbox_id, uid HAVING count(*) > 1
+""",
+        "uid-used-again": """
+SELECT format('mailbox %%s uid %%s', m.mailbox_id, m.uid), 'a message and a tombstone have it',
+       ARRAY[m.mailbox_id, m.uid]
+  FROM messages AS m JOIN tombstones AS t ON t.mailbox_id = m.mailbox_id AND t.uid = m.uid
+ WHERE m.mailbox_id > %(after)s AND m.mailbox_id <= %(upto)s
+""",
+        "wrong-size": """
+SELECT format('mailbox %%s uid %%s', m.mailbox_id, m.uid),
+       format('%%s octets, body and trace have %%s', m.size, b.size + length(m.trace)), ARRAY[m.mailbox_id, m.uid]
+  FROM messages AS m JOIN bodies AS b ON b.id = m.body_id
+ WHERE m.mailbox_id > %(after)s AND m.mailbox_id <= %(upto)s AND m.size <> b.size + length(m.trace)
+""",
+        "keyword-unknown": """
+SELECT format('mailbox %%s uid %%s', m.mailbox_id, m.uid), array_to_string(m.keywords, ' '), ARRAY[m.mailbox_id, m.uid]
+  FROM messages AS m JOIN mailboxes AS b ON b.id = m.mailbox_id
+ WHERE m.mailbox_id > %(after)s AND m.mailbox_id <= %(upto)s
+   AND m.keywords IS NOT NULL AND NOT m.keywords <@ b.keywords
+""",
+        # Last, because what the others mend is counted here.
+        "counter-drift": """
 SELECT 'mailbox ' || b.id,
-       format('stored messages=%s unseen=%s deleted=%s recent=%s size=%s deleted_size=%s, counted %s %s %s %s %s %s',
+       format('stored messages=%%s unseen=%%s deleted=%%s recent=%%s size=%%s deleted_size=%%s, '
+              'counted %%s %%s %%s %%s %%s %%s',
               b.messages, b.unseen, b.deleted, b.recent, b.size, b.deleted_size,
-              c.messages, c.unseen, c.deleted, c.recent, c.size, c.deleted_size)
+              c.messages, c.unseen, c.deleted, c.recent, c.size, c.deleted_size), ARRAY[b.id]
   FROM mailboxes AS b CROSS JOIN LATERAL (
        SELECT count(*) AS messages, count(*) FILTER (WHERE flags & 1 = 0) AS unseen,
               count(*) FILTER (WHERE flags & 8 <> 0) AS deleted, count(*) FILTER (WHERE uid >= b.recent_from) AS recent,
               coalesce(sum(size), 0) AS size, coalesce(sum(size) FILTER (WHERE flags & 8 <> 0), 0) AS deleted_size
          FROM messages WHERE mailbox_id = b.id) AS c
- WHERE (b.messages, b.unseen, b.deleted, b.recent, b.size, b.deleted_size)
+ WHERE b.id > %(after)s AND b.id <= %(upto)s
+   AND (b.messages, b.unseen, b.deleted, b.recent, b.size, b.deleted_size)
        IS DISTINCT FROM (c.messages, c.unseen, c.deleted, c.recent, c.size, c.deleted_size)
 """,
-    "uid-beyond-uidnext": """
-SELECT 'mailbox ' || b.id, format('UID %s, UIDNEXT %s', m.uid, b.uid_next)
-  FROM mailboxes AS b
-  JOIN LATERAL (SELECT max(uid) AS uid FROM messages WHERE mailbox_id = b.id) AS m ON m.uid >= b.uid_next
+    },
+    "bodies": {
+        "wrong-staged-size": """
+SELECT 'body ' || b.id, format('%%s octets, %%s are staged', b.size, length(s.data)), ARRAY[b.id]
+  FROM staged_bodies AS s JOIN bodies AS b ON b.id = s.body_id
+ WHERE b.id > %(after)s AND b.id <= %(upto)s AND (length(s.data) <> b.size OR s.size <> b.size)
 """,
-    "modseq-beyond-highest": """
-SELECT 'mailbox ' || b.id, format('modseq %s, HIGHESTMODSEQ %s', m.modseq, b.highest_modseq)
-  FROM mailboxes AS b
-  JOIN LATERAL (SELECT max(modseq) AS modseq FROM messages WHERE mailbox_id = b.id) AS m ON m.modseq > b.highest_modseq
+        "body-without-bytes": """
+SELECT 'body ' || b.id, 'neither staged nor in the object store', ARRAY[b.id] FROM bodies AS b
+ WHERE b.id > %(after)s AND b.id <= %(upto)s
+   AND NOT b.stored AND NOT EXISTS (SELECT FROM staged_bodies AS s WHERE s.body_id = b.id)
 """,
-    "message-without-mailbox": """
-SELECT format('mailbox %s', m.mailbox_id), format('%s messages', count(*)) FROM messages AS m
- WHERE NOT EXISTS (SELECT FROM mailboxes AS b WHERE b.id = m.mailbox_id) GROUP BY m.mailbox_id
+        "staged-though-stored": """
+SELECT 'body ' || b.id, 'the object store has it', ARRAY[b.id]
+  FROM bodies AS b JOIN staged_bodies AS s ON s.body_id = b.id
+ WHERE b.id > %(after)s AND b.id <= %(upto)s AND b.stored
 """,
-    "message-without-body": """
-SELECT format('mailbox %s uid %s', m.mailbox_id, m.uid), format('body %s', m.body_id) FROM messages AS m
- WHERE NOT EXISTS (SELECT FROM bodies AS b WHERE b.id = m.body_id)
+        # Longer than any pause of the uploader between two attempts.
+        "staged-late": """
+SELECT 'body ' || s.body_id,
+       format('waits for its upload since %%s after %%s attempts: %%s', s.staged_at, s.attempts, s.last_error),
+       ARRAY[s.body_id]
+  FROM staged_bodies AS s
+ WHERE s.body_id > %(after)s AND s.body_id <= %(upto)s AND s.staged_at < now() - interval '1 day'
 """,
-    "tombstone-without-body": """
-SELECT format('mailbox %s uid %s', t.mailbox_id, t.uid), format('body %s', t.body_id) FROM tombstones AS t
- WHERE NOT EXISTS (SELECT FROM bodies AS b WHERE b.id = t.body_id)
+        "body-without-text": """
+SELECT 'body ' || b.id, 'nothing to search in', ARRAY[b.id] FROM bodies AS b
+ WHERE b.id > %(after)s AND b.id <= %(upto)s AND NOT EXISTS (SELECT FROM body_texts AS t WHERE t.body_id = b.id)
 """,
-    "duplicate-uid": """
-SELECT format('mailbox %s uid %s', mailbox_id, uid), format('%s messages', count(*)) FROM messages
- GROUP BY mailbox_id, uid HAVING count(*) > 1
-""",
-    "uid-used-again": """
-SELECT format('mailbox %s uid %s', m.mailbox_id, m.uid), 'a message and a tombstone have it'
-  FROM messages AS m JOIN tombstones AS t ON t.mailbox_id = m.mailbox_id AND t.uid = m.uid
-""",
-    "wrong-size": """
-SELECT format('mailbox %s uid %s', m.mailbox_id, m.uid),
-       format('%s octets, body and trace have %s', m.size, b.size + length(m.trace))
-  FROM messages AS m JOIN bodies AS b ON b.id = m.body_id WHERE m.size <> b.size + length(m.trace)
-""",
-    "wrong-staged-size": """
-SELECT 'body ' || b.id, format('%s octets, %s are staged', b.size, length(s.data))
-  FROM staged_bodies AS s JOIN bodies AS b ON b.id = s.body_id WHERE length(s.data) <> b.size OR s.size <> b.size
-""",
-    "body-without-bytes": """
-SELECT 'body ' || b.id, 'neither staged nor in the object store' FROM bodies AS b
- WHERE NOT b.stored AND NOT EXISTS (SELECT FROM staged_bodies AS s WHERE s.body_id = b.id)
-""",
-    "staged-though-stored": """
-SELECT 'body ' || b.id, 'the object store has it' FROM bodies AS b JOIN staged_bodies AS s ON s.body_id = b.id
- WHERE b.stored
-""",
-    "body-without-text": """
-SELECT 'body ' || b.id, 'nothing to search in' FROM bodies AS b
- WHERE NOT EXISTS (SELECT FROM body_texts AS t WHERE t.body_id = b.id)
-""",
-    "body-unreferenced": """
-SELECT 'body ' || b.id, 'nobody refers to it and it is not condemned' FROM bodies AS b
- WHERE b.condemned_at IS NULL
+        "body-unreferenced": """
+SELECT 'body ' || b.id, 'nobody refers to it and it is not condemned', ARRAY[b.id] FROM bodies AS b
+ WHERE b.id > %(after)s AND b.id <= %(upto)s AND b.condemned_at IS NULL
    AND NOT EXISTS (SELECT FROM messages AS m WHERE m.body_id = b.id)
    AND NOT EXISTS (SELECT FROM tombstones AS t WHERE t.body_id = b.id)
 """,
-    "discarded-in-use": """
-SELECT 'body ' || b.id, 'its object is to be deleted' FROM bodies AS b
+        "discarded-in-use": """
+SELECT 'body ' || b.id, 'its object is to be deleted', ARRAY[b.id] FROM bodies AS b
   JOIN discarded_objects AS d ON d.object_key = b.object_key
+ WHERE b.id > %(after)s AND b.id <= %(upto)s
 """,
-    "keyword-unknown": """
-SELECT format('mailbox %s uid %s', m.mailbox_id, m.uid), array_to_string(m.keywords, ' ')
-  FROM messages AS m JOIN mailboxes AS b ON b.id = m.mailbox_id
- WHERE m.keywords IS NOT NULL AND NOT m.keywords <@ b.keywords
-""",
-    "account-without-address": """
-SELECT 'account ' || x.id, 'no primary address' FROM accounts AS x
- WHERE NOT EXISTS (SELECT FROM addresses AS a WHERE a.account_id = x.id AND a.is_primary)
-""",
-    "account-without-inbox": """
-SELECT 'account ' || x.id, 'no INBOX' FROM accounts AS x
- WHERE x.status <> 'deleted' AND NOT EXISTS (SELECT FROM mailboxes AS b WHERE b.account_id = x.id AND b.name = 'INBOX')
-""",
+    },
 }
+TABLES: Final = tuple(QUERIES)
 _MOMENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0"
+_ID_MAX: Final = 2**63 - 1
+_ROWS: Final = 100_000
+"""Messages, or half as many bodies or accounts, in one slice; a single mailbox may hold more."""
+_ENDS: Final = {
+    "accounts": Statement(
+        "SELECT id FROM accounts WHERE id > %(after)s ORDER BY id OFFSET %(rows)s::bigint - 1 LIMIT 1"
+    ),
+    "mailboxes": Statement("""
+SELECT min(id) FROM (
+       SELECT id, sum(messages + 1) OVER (ORDER BY id) AS sum
+         FROM (SELECT id, messages FROM mailboxes WHERE id > %(after)s ORDER BY id LIMIT %(rows)s) AS near) AS filled
+ WHERE sum >= %(rows)s
+"""),
+    "bodies": Statement(
+        "SELECT id FROM bodies WHERE id > %(after)s ORDER BY id OFFSET %(rows)s::bigint / 2 - 1 LIMIT 1"
+    ),
+}
 _REFERENCES: Final = Statement("""
 SELECT id, hash, size, object_key, stored FROM bodies WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+""")
+_KEYED: Final = Statement("""
+SELECT id, hash, size, object_key, stored FROM bodies
+ WHERE object_key > %(after)s AND (%(upto)s::text IS NULL OR object_key <= %(upto)s::text)
+ ORDER BY object_key LIMIT %(limit)s
 """)
 _KNOWN: Final = Statement("""
 SELECT object_key FROM bodies WHERE object_key = ANY (%(keys)s::text[])
  UNION SELECT object_key FROM discarded_objects WHERE object_key = ANY (%(keys)s::text[])
 """)
-
-
-async def _look(transaction: Transaction) -> list[Finding]:
-    await transaction.fetch(_MOMENT)
-    found: list[Finding] = []
-    for kind, query in QUERIES.items():
-        rows = await transaction.fetch(f"{query} LIMIT {FINDINGS_MAX - len(found)}")
-        found.extend(Finding(kind, where, detail) for where, detail in rows)
-        if len(found) >= FINDINGS_MAX:
-            break
-    return found
+_STORED: Final = Statement("""
+WITH dropped AS (DELETE FROM staged_bodies WHERE body_id = %(body)s)
+UPDATE bodies SET stored = true WHERE id = %(body)s AND NOT stored
+""")
+_NOT_STORED: Final = Statement("""
+UPDATE bodies AS b SET stored = false
+ WHERE id = %(body)s AND stored AND EXISTS (SELECT FROM staged_bodies AS s WHERE s.body_id = b.id)
+""")
+_DISCARD: Final = Statement("""
+INSERT INTO discarded_objects (object_key)
+SELECT k FROM unnest(%(keys)s::text[]) AS k WHERE NOT EXISTS (SELECT FROM bodies AS b WHERE b.object_key = k)
+ON CONFLICT DO NOTHING
+""")
 
 
 class PostgresAudit:
@@ -130,17 +195,53 @@ class PostgresAudit:
         self._database = database
 
     @deferred
-    async def findings(self) -> list[Finding]:
-        """Look for rows that contradict each other; at most 10,000 findings.
+    async def next_slice(self, done: Slice | None) -> Slice | None:
+        """Return what to look at after a slice, or first; None at the end."""
+        if done is None:
+            table, after = TABLES[0], 0
+        elif done.upto is not None:
+            table, after = done.table, done.upto
+        elif done.table != TABLES[-1]:
+            table, after = TABLES[TABLES.index(done.table) + 1], 0
+        else:
+            return None
+        rows = await self._database.fetch(_ENDS[table], {"after": after, "rows": _ROWS})
+        return Slice(table, after, rows[0][0] if rows else None)
 
-        One query a kind, all of one moment, so that work going on meanwhile is no contradiction.
-        """
-        return await self._database.transact(_look)
+    @deferred
+    async def findings(self, among: Slice | None = None) -> list[Finding]:
+        """Look for rows that contradict each other, among all or in a slice; at most 10,000 findings."""
+        slices = [among] if among is not None else [Slice(table) for table in TABLES]
+
+        async def look(transaction: Transaction) -> list[Finding]:
+            await transaction.fetch(_MOMENT)
+            found: list[Finding] = []
+            for one in slices:
+                ids = {"after": one.after, "upto": _ID_MAX if one.upto is None else one.upto}
+                for kind, query in QUERIES[one.table].items():
+                    rows = await transaction.fetch(f"{query} LIMIT {FINDINGS_MAX - len(found)}", ids)
+                    found.extend(Finding(kind, row[0], row[1], tuple(row[2])) for row in rows)
+                    if len(found) >= FINDINGS_MAX:
+                        return found
+            return found
+
+        return await self._database.transact(look)
+
+    @deferred
+    async def repair(self, finding: Finding) -> bool:
+        """Mend one thing that `findings` named, if it is still so and can be known."""
+        return await repair(self._database, finding)
 
     @deferred
     async def references(self, *, after: BodyId, limit: int) -> list[BodyRef]:
-        """List bodies ascending by id, to be compared with the object store."""
+        """List bodies ascending by id."""
         rows = await self._database.fetch(_REFERENCES, {"after": after, "limit": limit})
+        return [body_ref(row) for row in rows]
+
+    @deferred
+    async def keyed(self, *, after: str, upto: str | None, limit: int) -> list[BodyRef]:
+        """List bodies with object keys above `after` and up to `upto`, ascending by the octets of the key."""
+        rows = await self._database.fetch(_KEYED, {"after": after, "upto": upto, "limit": limit})
         return [body_ref(row) for row in rows]
 
     @deferred
@@ -148,3 +249,14 @@ class PostgresAudit:
         """Return which object keys some body, or the list of keys to discard, names."""
         rows = await self._database.fetch(_KNOWN, {"keys": list(keys)})
         return {row[0] for row in rows}
+
+    @deferred
+    async def settle(self, body: BodyId, *, stored: bool) -> None:
+        """Record whether the object store verifiably has a body; if so its staged bytes are dropped."""
+        await self._database.change(_STORED if stored else _NOT_STORED, {"body": body})
+
+    @deferred
+    async def discard(self, keys: Sequence[str]) -> None:
+        """List object keys that no body names among those that the collector deletes."""
+        if keys:
+            await self._database.change(_DISCARD, {"keys": list(keys)})

@@ -35,6 +35,7 @@ from sora.store.model import (
     NewMessage,
     Opened,
     Recipient,
+    Slice,
     Upload,
     Want,
 )
@@ -189,16 +190,37 @@ class Bodies(Protocol):
 
 
 class Audit(Protocol):
-    """What `sora-admin check` reads."""
+    """What `sora-admin check` reads, and how it mends what can be mended."""
 
-    def findings(self) -> "Deferred[list[Finding]]":
-        """Look for rows that contradict each other; at most 10,000 findings."""
+    def next_slice(self, done: Slice | None) -> "Deferred[Slice | None]":
+        """Return what to look at after a slice, or first; None at the end."""
+
+    def findings(self, among: Slice | None = None) -> "Deferred[list[Finding]]":
+        """Look for rows that contradict each other, among all or in a slice; at most 10,000 findings.
+
+        All of one moment, so that work going on meanwhile is no contradiction.
+        """
+
+    def repair(self, finding: Finding) -> "Deferred[bool]":
+        """Mend one thing that `findings` named, if it is still so and can be known; harmless when repeated.
+
+        Returns whether it was mended. Nothing that anyone could still want is thrown away.
+        """
 
     def references(self, *, after: BodyId, limit: int) -> "Deferred[list[BodyRef]]":
-        """List bodies ascending by id, to be compared with the object store."""
+        """List bodies ascending by id."""
+
+    def keyed(self, *, after: str, upto: str | None, limit: int) -> "Deferred[list[BodyRef]]":
+        """List bodies with object keys above `after` and up to `upto`, ascending by the octets of the key."""
 
     def known_keys(self, keys: Sequence[str]) -> "Deferred[set[str]]":
         """Return which object keys some body, or the list of keys to discard, names."""
+
+    def settle(self, body: BodyId, *, stored: bool) -> "Deferred[None]":
+        """Record whether the object store verifiably has a body; if so its staged bytes are dropped."""
+
+    def discard(self, keys: Sequence[str]) -> "Deferred[None]":
+        """List object keys that no body names among those that the collector deletes."""
 
 
 class Feed(Protocol):

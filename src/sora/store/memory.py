@@ -14,7 +14,8 @@ from sora.core.events import FeedLost
 from sora.core.ids import BodyId, MailboxId
 from sora.store.interfaces import Accounts, Audit, Bodies, BodyReader, Feed, Mailboxes, Messages, ObjectStore, Store
 from sora.store.memory_accounts import MemoryAccounts
-from sora.store.memory_bodies import MemoryAudit, MemoryBodies
+from sora.store.memory_audit import MemoryAudit
+from sora.store.memory_bodies import MemoryBodies
 from sora.store.memory_mailboxes import MemoryMailboxes
 from sora.store.memory_messages import MemoryMessages
 from sora.store.memory_state import EVERY, Listener, State, fired

@@ -1,13 +1,10 @@
-"""The only place for the in-memory life of bodies: staging, upload, collection, and their audit."""
+"""The only place for the in-memory life of bodies: staging, upload, collection."""
 
 from collections.abc import Sequence
 
-from sora.core.flags import SYSTEM_MASK
 from sora.core.ids import BodyId
 from sora.store.memory_state import State, StoredAccount, StoredBody, fired
-from sora.store.model import BodyRef, Finding, Upload
-
-_FINDINGS_MAX = 10_000
+from sora.store.model import Upload
 
 
 class MemoryBodies:
@@ -115,38 +112,3 @@ class MemoryBodies:
         for address in (account.address, *account.aliases):
             del state.addresses[address]
         del state.accounts[account.id]
-
-
-class MemoryAudit:
-    """`interfaces.Audit` in memory."""
-
-    def __init__(self, state: State) -> None:
-        self._state = state
-
-    @fired
-    def findings(self) -> list[Finding]:
-        """Look for records that contradict each other."""
-        found = []
-        for mailbox in self._state.mailboxes.values():
-            for uid, message in mailbox.messages.items():
-                where = f"mailbox {mailbox.id} uid {uid}"
-                if uid >= mailbox.uid_next:
-                    found.append(Finding("uid-beyond-next", where, f"UIDNEXT is {mailbox.uid_next}"))
-                if message.modseq > mailbox.highest_modseq:
-                    found.append(Finding("modseq-beyond-highest", where, f"HIGHESTMODSEQ is {mailbox.highest_modseq}"))
-                if message.flags & ~SYSTEM_MASK:
-                    found.append(Finding("flags-unknown", where, f"bits {message.flags}"))
-                if message.body.id not in self._state.bodies:
-                    found.append(Finding("message-without-body", where, f"body {message.body.id}"))
-        return found[:_FINDINGS_MAX]
-
-    @fired
-    def references(self, *, after: BodyId, limit: int) -> list[BodyRef]:
-        """List bodies ascending by id."""
-        return [self._state.bodies[body].ref for body in sorted(self._state.bodies) if body > after][:limit]
-
-    @fired
-    def known_keys(self, keys: Sequence[str]) -> set[str]:
-        """Return which object keys are named here."""
-        known = {body.object_key for body in self._state.bodies.values()} | self._state.discarded.keys()
-        return known & set(keys)

@@ -332,3 +332,15 @@ class Finding:
     kind: str
     where: str
     detail: str
+    ids: tuple[int, ...] = ()
+    """What `Audit.repair` needs: the ids of a mailbox and a message in it (its UID), of a body, or of an account."""
+
+
+@attrs.frozen
+class Slice:
+    """Consecutive ids of one table, small enough to be looked at in one short transaction."""
+
+    table: str
+    after: int = 0
+    upto: int | None = None
+    """The last id; None: all that follow."""

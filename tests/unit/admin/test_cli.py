@@ -18,7 +18,7 @@ from sora.core.config.model import Configuration
 from sora.core.errors import DatabaseUnavailable
 from sora.sasl.passwords import verify
 from sora.store.memory import MemoryObjects, MemoryStore
-from sora.store.model import AccountStatus, BodyRef, Finding, NewMailbox
+from sora.store.model import AccountStatus, BodyRef, Finding, NewMailbox, Slice
 
 USER = "user@example.com"
 CONFIG = "[auth]\nbcrypt_cost = 10\n"
@@ -196,8 +196,24 @@ class CheckTests(CliTestCase):
 
     def with_bodies(self, *refs: BodyRef, findings: tuple[Finding, ...] = ()) -> None:
         class Audit:
-            def findings(self) -> "Deferred[list[Finding]]":
+            def next_slice(self, done: Slice | None) -> "Deferred[Slice | None]":
+                return succeed(Slice("mailboxes") if done is None else None)
+
+            def findings(self, among: Slice) -> "Deferred[list[Finding]]":
                 return succeed(list(findings))
+
+            def keyed(self, *, after: str, upto: str | None, limit: int) -> "Deferred[list[BodyRef]]":
+                chosen = [ref for ref in refs if ref.object_key > after and (upto is None or ref.object_key <= upto)]
+                return succeed(sorted(chosen, key=lambda ref: ref.object_key)[:limit])
+
+            def repair(self, finding: Finding) -> "Deferred[bool]":
+                return succeed(finding.kind == "counter")
+
+            def settle(self, body: int, *, stored: bool) -> "Deferred[None]":
+                return succeed(settled.append((body, stored)))
+
+            def discard(self, keys: list[str]) -> "Deferred[None]":
+                return succeed(discarded.extend(keys))
 
             def references(self, *, after: int, limit: int) -> "Deferred[list[BodyRef]]":
                 return succeed([ref for ref in refs if ref.id > after][:limit])
@@ -205,6 +221,9 @@ class CheckTests(CliTestCase):
             def known_keys(self, keys: list[str]) -> "Deferred[set[str]]":
                 return succeed({ref.object_key for ref in refs} & set(keys))
 
+        settled: list[tuple[int, bool]] = []
+        discarded: list[str] = []
+        self.settled, self.discarded = settled, discarded
         self.storage.store.audit = Audit()  # type: ignore[assignment]
 
     def test_an_empty_and_an_agreeing_store_are_right(self) -> None:
@@ -239,7 +258,8 @@ class CheckTests(CliTestCase):
                 ("object-size", "body 3 (long)"),
             ],
         )
-        self.assertEqual(summary, {"findings": 5, "complete": True, "bodies": 3, "objects": 4})
+        self.assertEqual(summary, {"findings": 5, "repaired": 0, "complete": True, "bodies": 3, "objects": 4})
+        self.assertEqual({one["repaired"] for one in found}, {False})
 
     def test_d14_contents_are_compared_by_hash_if_asked(self) -> None:
         self.put("right")
@@ -250,7 +270,43 @@ class CheckTests(CliTestCase):
         result = self.admin("check", "--contents")
         self.assertEqual(result.exit_code, 1)
         kinds = [line.partition(" (")[0] for line in result.stdout.splitlines()[:-1]]
-        self.assertEqual(kinds, ["object-hash: body 2", "object-size: body 3", "object-missing: body 4"])
+        self.assertCountEqual(kinds, ["object-hash: body 2", "object-size: body 3", "object-missing: body 4"])
+
+    def test_d14_what_can_be_known_is_repaired_and_the_rest_is_listed(self) -> None:
+        self.put("here")
+        self.put("orphan")
+        self.clock.advance(86_401)
+        self.with_bodies(
+            self.body(1, "here"),
+            self.body(2, "gone"),
+            self.body(3, "staged", staged=True),
+            findings=(
+                Finding("counter", "mailbox 1", "says 2, has 1", (1,)),
+                Finding("body-without-bytes", "body 1", "its object is there", (1,)),
+                Finding("staged-though-stored", "body 3", "its object is not there", (3,)),
+                Finding("staged-though-stored", "body 9", "collected meanwhile", (9,)),
+            ),
+        )
+        result = self.admin("check", "--repair")
+        self.assertEqual(result.exit_code, 1)
+        left = [line for line in result.stdout.splitlines()[:-1] if not line.endswith("(repaired)")]
+        self.assertEqual(
+            [line.partition(" (")[0] for line in left],
+            [
+                "staged-though-stored: body 9: collected meanwhile",
+                "object-missing: body 2",
+                "object-orphan: orphan: no body names this object of 4 octets",
+            ],
+        )
+        self.assertEqual((self.settled, self.discarded), ([(1, True), (3, False)], []))
+        self.assertIn("6 findings, 3 repaired", result.stdout)
+        self.admin("check", "--repair", "--discard-orphans")
+        self.assertEqual(self.discarded, ["orphan"])
+
+    def test_a_repair_that_leaves_nothing_succeeds(self) -> None:
+        self.with_bodies(findings=(Finding("counter", "mailbox 1", "says 2, has 1", (1,)),))
+        self.assertEqual(self.admin("check").exit_code, 1)
+        self.assertIn("1 findings, 1 repaired", self.done("check", "--repair"))
 
     def test_sealed_objects_may_be_longer_than_their_bodies(self) -> None:
         self.config.write_text(f'[storage.sealing.keys]\nk = "{"00" * 32}"\n')
