@@ -61,6 +61,13 @@ JOB_FAILURES: Final = Counter(
     "sora_job_failures_total", "Rounds of background jobs that failed.", ("job",), registry=REGISTRY
 )
 
+REACTOR_BLOCKED: Final = Histogram(
+    "sora_reactor_blocked_seconds",
+    "Turns of the reactor that kept it from all other connections for longer than 50 ms.",
+    buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    registry=REGISTRY,
+)
+
 
 def render() -> bytes:
     """Return all metrics in the Prometheus text format."""
