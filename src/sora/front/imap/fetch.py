@@ -87,9 +87,12 @@ async def _mark_seen(session: ImapProtocol, plan: Plan, uids: Sequence[int]) -> 
     """Set \\Seen on what is about to be read (RFC 3501 6.4.5).
 
     Answers that carry FLAGS show it; without them it is announced after the answers, as any other change.
+    What counts is whether it is set, not what the client was told: another session may have taken it away.
     """
     here = session.here
-    fresh = tuple(uid for uid in uids if not here.view.flags(uid) & SEEN)
+    now_set = here.mailbox.version
+    places = ((uid, now_set.index(uid)) for uid in uids)
+    fresh = tuple(uid for uid, at in places if at >= 0 and not now_set.flags[at] & SEEN)
     if not fresh:
         return
     stored = (await session.services.changer.store(here.mailbox, [FlagChange(fresh, Change.ADD, SEEN, ())]))[0]
