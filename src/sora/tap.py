@@ -7,6 +7,8 @@ from typing import ClassVar
 from twisted.application.service import IService
 from twisted.python import usage
 
+from sora.observe.log import observer
+
 
 class Options(usage.Options):
     """`twistd sora [--config FILE] [--state DIR]`."""
@@ -27,6 +29,16 @@ class Options(usage.Options):
         twistd: Mapping[str, object] = self.parent or {}
         return bool(twistd.get("nodaemon")) and not any(twistd.get(name) for name in ("logfile", "syslog", "logger"))
 
+    @property
+    def logs_elsewhere(self) -> bool:
+        """Whether twistd's log goes somewhere else than to its standard error."""
+        twistd: Mapping[str, object] = self.parent or {}
+        elsewhere = any(twistd.get(name) for name in ("logfile", "syslog")) or twistd.get("logger") not in (
+            None,
+            observer,
+        )
+        return elsewhere or not twistd.get("nodaemon")
+
 
 def makeService(options: Options, only: str | None = None) -> IService:
     """Build the service; `only` restricts it to servers of one type. Ends with the complaints if it cannot be."""
@@ -34,6 +46,12 @@ def makeService(options: Options, only: str | None = None) -> IService:
     from sora.service.run import service_for
 
     try:
-        return service_for(options.path("config"), options.path("state"), only=only, attached=options.attached)
+        return service_for(
+            options.path("config"),
+            options.path("state"),
+            only=only,
+            attached=options.attached,
+            passed_on=options.logs_elsewhere,
+        )
     except ConfigurationInvalid as error:
         raise SystemExit("\n".join(f"sora: {complaint}" for complaint in error.complaints)) from None

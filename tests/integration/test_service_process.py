@@ -68,10 +68,11 @@ class ProcessTests(unittest.SynchronousTestCase):
             wait_until_listening(port, process, self.log)
         return process
 
-    def logged(self, text: str) -> None:
+    def logged(self, text: str, log: Path | None = None) -> None:
         """Wait until the server has logged something."""
+        file = log or self.log
         deadline = time.monotonic() + 30
-        while text not in self.log.read_text():
+        while not file.exists() or text not in file.read_text():
             self.assertLess(time.monotonic(), deadline, self.log.read_text())
             time.sleep(0.05)
 
@@ -217,16 +218,21 @@ class EmbeddedDefaultsTests(ProcessTests):
     def test_the_log_is_written_as_the_configuration_says_without_an_option_of_twistd(self) -> None:
         self.configure('[logging]\nformat = "json"\n')
         start = START[: START.index("--logger")]
-        _end(self.twistd(start=start))
+        process = self.twistd(start=start)
+        self.logged("listening on")
+        _end(process)
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         self.assertIn(
             (f"listening on 127.0.0.1:{self.imap}", "info"), {(one["message"], one["level"]) for one in lines}
         )
         # Who tells twistd where to log has it there, twistd's way.
         self.log.write_text("")
-        _end(self.twistd(start=(*start, f"--logfile={self.directory}/twistd.log")))
+        process = self.twistd(start=(*start, f"--logfile={self.directory}/twistd.log"))
+        self.logged(f"listening on 127.0.0.1:{self.imap}", self.directory / "twistd.log")
+        # Those of the children are passed on.
+        self.logged("slot=0", self.directory / "twistd.log")
+        _end(process)
         self.assertEqual(self.log.read_text(), "")
-        self.assertIn(f"listening on 127.0.0.1:{self.imap}", (self.directory / "twistd.log").read_text())
 
     def test_only_the_servers_of_one_type_are_started_if_one_is_asked_for(self) -> None:
         process = self.twistd("sora-lmtp", ports=(self.lmtp,))

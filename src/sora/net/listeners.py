@@ -141,11 +141,14 @@ def release(address: TcpAddress | UnixAddress) -> None:
         Path(address.path).unlink(missing_ok=True)
 
 
-def serve(listening: socket.socket, factory: Any, reactor: Any) -> IListeningPort:
+def serve(listening: socket.socket, factory: Any, reactor: Any, *, tls: Any = None) -> IListeningPort:
     """Accept connections on a listening socket for a factory: the one place where a socket becomes a port.
 
-    The port has a descriptor of its own, and stopping it harms nobody else who serves the same socket.
+    `tls` is a `net.tls.Certificates` for TLS from the first byte. The port has a descriptor of its own, and stopping
+    it harms nobody else who serves the same socket.
     """
+    if tls is not None:
+        factory = TLSMemoryBIOFactory(tls, False, factory)
     if listening.family == socket.AF_UNIX:
         port: Any = _UnixPort._fromListeningDescriptor(reactor, listening.fileno(), factory)  # type: ignore[no-untyped-call]
         port.startListening()
@@ -264,7 +267,8 @@ class Listener(Service):
         `listening` is a socket that someone else has bound and keeps; without it one is bound when this starts.
         """
         self.address = address
-        self._factory = factory if tls is None else TLSMemoryBIOFactory(tls, False, factory)
+        self._factory = factory
+        self._tls = tls
         self._reactor = reactor
         self._backlog = backlog
         self._unix_mode = unix_mode
@@ -282,7 +286,7 @@ class Listener(Service):
         """Listen. Raises `ConfigurationInvalid` if the address cannot be had."""
         if self._listening is None:
             self._listening = bind(self.address, backlog=self._backlog, unix_mode=self._unix_mode)
-        self._port = serve(self._listening, self._factory, self._reactor)
+        self._port = serve(self._listening, self._factory, self._reactor, tls=self._tls)
         super().startService()  # type: ignore[no-untyped-call]
         if self._owner:
             self.log.info("listening on {address}", address=self.bound)

@@ -38,6 +38,8 @@ class Form:
     json: bool = False
     stream: TextIO | None = None
     """Where lines go; None: where the observer was told to write."""
+    slot: str = ""
+    """Which of several processes this is; empty if there is one."""
     debug: bool = False
     """Whether debug lines are shown: hot paths ask this before they build one."""
 
@@ -60,7 +62,8 @@ def configure(*, level: str, json_lines: bool, output: str = "stderr") -> None:
 
 
 def _context() -> dict[str, str]:
-    return {name: value for name, variable in _CONTEXT if (value := variable.get())}
+    here = {name: value for name, variable in _CONTEXT if (value := variable.get())}
+    return {"slot": form.slot, **here} if form.slot else here
 
 
 def _escaped(text: str) -> str:

@@ -6,14 +6,13 @@ lives on; the next start finds it by `postmaster.pid` and takes it over.
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Final, TypedDict
+from typing import Any, Final, TypedDict
 
 import attrs
 import psycopg2
@@ -26,6 +25,7 @@ from twisted.python.failure import Failure
 from sora.aio import Once, in_thread, sleep
 from sora.core.errors import ConfigurationInvalid
 from sora.service import embedded_home as homes
+from sora.service.embedded_lock import StateLock
 
 ROLE: Final = "sora"
 SUPERUSER: Final = "postgres"
@@ -81,6 +81,15 @@ def running(state_dir: Path) -> Embedded | None:
     return Embedded(socket_dir=lock.socket_dir, user=ROLE, dbname=ROLE)
 
 
+def postmaster(state_dir: Path) -> int | None:
+    """Return the process number of the server of a state directory, if one runs."""
+    home = homes.find_home(state_dir.absolute())
+    lock = _read_lock(home / "data") if home is not None else None
+    if home is None or lock is None or not _is_postmaster(lock.pid, home / "data"):
+        return None
+    return lock.pid
+
+
 class EmbeddedPostgres:
     """One PostgreSQL server of our own, with its data in (or pointed at by) a state directory."""
 
@@ -107,7 +116,7 @@ class EmbeddedPostgres:
         self._place: tuple[Path, homes.Account] | None = None
         self._restarting: Deferred[None] | None = None
         self._again: Once[None] = Once()
-        self._owner: IO[str] | None = None
+        self._lock = StateLock(self._state)
         self._pid: int | None = None
         self._child: _Child | None = None
         self._watch: Deferred[None] | None = None
@@ -130,7 +139,7 @@ class EmbeddedPostgres:
     async def _start(self) -> Embedded:
         try:
             self._state.mkdir(mode=0o755, parents=True, exist_ok=True)
-            self._lock()
+            await self._lock.take(self._reactor)
             account = homes.account_for(self._account_name)
             home = homes.make_home(self._state, account)
         except OSError as error:
@@ -165,31 +174,15 @@ class EmbeddedPostgres:
                     break
                 self.log.warn("PostgreSQL has not ended {seconds} s after {number}", seconds=patience, number=number)
             self._pid = None
-        self._release()
-
-    # ------------------------------------------------------------ the state directory is ours
-
-    def _lock(self) -> None:
-        owner = open(self._state / "postgres.lock", "a+", encoding="ascii")  # noqa: SIM115  held while we run
-        try:
-            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner.seek(0)
-            pid = owner.read(32).strip()
-            owner.close()
-            raise ConfigurationInvalid([f"process {pid} serves the state directory {self._state} already"]) from None
-        owner.truncate(0)
-        owner.write(f"{os.getpid()}\n")
-        owner.flush()
-        self._owner = owner
-
-    def _release(self) -> None:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
-        if self._owner is not None:
-            self._owner.close()
-            self._owner = None
+        self._lock.release()
+
+    def abandon(self) -> None:
+        """Tell the server to shut down (fast shutdown) and do not wait; for an end that must come at once."""
+        self._stopping = True
+        self._signal(signal.SIGINT)
 
     # ------------------------------------------------------------ starting
 

@@ -4,45 +4,52 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from sora.core.config.model import Configuration
 from sora.core.errors import AccountExists
 from sora.mail.mailboxes import DEFAULTS
+from sora.net.listeners import TcpAddress
 from sora.sasl.passwords import hash_password
-from sora.service.servers import Servers
-from sora.service.storage import Storage
+from sora.store.interfaces import Accounts
 
 DEMO: Final = "demo@example.org"
 PASSWORD_FILE: Final = "demo-password"  # noqa: S105  a file's name
 
 
-async def greet(configuration: Configuration, storage: Storage, servers: Servers) -> None:
+class Places(Protocol):
+    """Whoever knows where the servers listen."""
+
+    def plain_address(self, type: str) -> TcpAddress | None:
+        """Return where the first server of a type listens without TLS, if it is on TCP."""
+
+
+async def greet(configuration: Configuration, accounts: Accounts, places: Places) -> None:
     """On embedded defaults, create the demonstration account in an empty store and say what to do next."""
     if configuration.database is not None or configuration.s3 is not None:
         return
     state = configuration.embedded.state.absolute()
     file = state / PASSWORD_FILE
-    if not await storage.store.accounts.rows(limit=1):
-        await _create(storage, file, cost=configuration.auth.bcrypt_cost)
+    if not await accounts.rows(limit=1):
+        await _create(accounts, file, cost=configuration.auth.bcrypt_cost)
     if file.exists():
-        _show(servers, file, state)
+        _show(places, file, state)
 
 
-async def _create(storage: Storage, file: Path, *, cost: int) -> None:
+async def _create(accounts: Accounts, file: Path, *, cost: int) -> None:
     password = secrets.token_urlsafe(12)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
         os.fchmod(stream.fileno(), 0o600)
         stream.write(password + "\n")
     try:
-        await storage.store.accounts.create(DEMO, hash_password(password, cost=cost), DEFAULTS)
+        await accounts.create(DEMO, hash_password(password, cost=cost), DEFAULTS)
     except AccountExists:
         file.unlink()
 
 
-def _show(servers: Servers, file: Path, state: Path) -> None:
-    lmtp, imap = servers.plain_address("lmtp"), servers.plain_address("imap")
+def _show(places: Places, file: Path, state: Path) -> None:
+    lmtp, imap = places.plain_address("lmtp"), places.plain_address("imap")
     if lmtp is None or imap is None:
         return
     mail = "Subject: hello\\n\\nIt works."

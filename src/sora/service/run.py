@@ -1,4 +1,4 @@
-"""The running server: everything built once, started from the storage up and stopped from the listeners down."""
+"""What `twistd` runs: a server of one process, with everything built once, or the parent of several."""
 
 import atexit
 import os
@@ -6,98 +6,76 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService
 from twisted.internet import reactor as default_reactor
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import ILogObserver, Logger
-from twisted.python.components import Componentized
+from twisted.logger import Logger
 
-from sora.aio import deferred
 from sora.core.config.load import load
 from sora.core.config.model import Configuration
-from sora.core.errors import ConfigurationInvalid, SoraError
+from sora.core.errors import ConfigurationInvalid
 from sora.observe import log as lines
+from sora.observe import metrics, sums
+from sora.observe.watchdog import Watchdog
+from sora.service.background import Background
+from sora.service.exposed import Exposed
+from sora.service.figures import ProcessFigures, taken
 from sora.service.first_run import greet
+from sora.service.parent import Parent
 from sora.service.servers import Servers
+from sora.service.signals import Signals
+from sora.service.starting import Starting
 from sora.service.storage import Storage, open_storage
 
 
-class Sora(MultiService):
-    """The whole server as one Twisted service.
-
-    Starting is asynchronous: `ready` fires when every listener is bound, and fails with the reason, which is
-    logged, otherwise. What was opened until then is closed by stopping.
-    """
+class Sora(Starting):
+    """The whole server in one process: started from the storage up, stopped from the listeners down."""
 
     log = Logger()
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        *,
-        only: str | None = None,
-        reactor: Any = None,
-    ) -> None:
+    def __init__(self, configuration: Configuration, *, only: str | None = None, reactor: Any = None) -> None:
         """Prepare; `only` is a type of servers."""
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.observer: ILogObserver | None = None
-        """Writes the log of the twistd that runs us; None: it does so its own way."""
-        self.configuration = configuration
-        self.only = only
-        self.ready: Deferred[None] = Deferred()
+        super().__init__(configuration, only=only, reactor=reactor)
         self.storage: Storage | None = None
         self.servers: Servers | None = None
-        self._reactor = reactor if reactor is not None else default_reactor
-        self._starting: Deferred[None] | None = None
+        self.background: Background | None = None
+        self.exposed: Exposed | None = None
+        self._figures = ProcessFigures("server")
 
-    def setServiceParent(self, parent: Any) -> None:
-        """Join twistd's application, which asks it for its log's observer before it starts anything."""
-        if self.observer is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self.observer)  # type: ignore[no-untyped-call]
-        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+    async def open(self) -> None:
+        """Open the storage, run the jobs, listen."""
+        configuration = self.configuration
+        self.storage = await open_storage(
+            configuration, self._reactor, serving=True, on_embedded=lambda embedded: setattr(self, "embedded", embedded)
+        )
+        background = self.background = Background(configuration, self.storage, self._reactor)
+        self.servers = Servers(
+            configuration, self.storage, self._reactor, only=self.only, wake_uploader=background.wake
+        )
+        self.exposed = Exposed(configuration, self._gather, self._reactor, only=self.only)
+        await self.servers.start()
+        self.exposed.start()
+        background.start()
+        await greet(configuration, self.storage.store.accounts, self.servers)
 
-    def startService(self) -> None:
-        super().startService()  # type: ignore[no-untyped-call]
-        self._starting = Deferred.fromCoroutine(self._start())
-
-    @deferred
-    async def stopService(self) -> None:
+    async def close(self) -> None:
         """Stop taking connections, let what is in flight end, stop the jobs, close the storage."""
-        if self._starting is not None:
-            starting, self._starting = self._starting, None
-            starting.cancel()
-            await starting
-        if self.running:
-            await MultiService.stopService(self)  # type: ignore[no-untyped-call]
+        if self.exposed is not None:
+            await self.exposed.stop()
         if self.servers is not None:
             await self.servers.stop()
+        if self.background is not None:
+            await self.background.stop()
         if self.storage is not None:
             await self.storage.close()
             self.storage = None
-        self.log.info("stopped")
 
-    async def _start(self) -> None:
-        try:
-            await self._open()
-        except CancelledError:
-            return
-        except SoraError as error:
-            complaints = error.complaints if isinstance(error, ConfigurationInvalid) else [str(error)]
-            for complaint in complaints:
-                self.log.error("cannot start: {complaint}", complaint=complaint)
-            self.ready.errback(error)
-        except Exception as error:  # noqa: BLE001  the boundary: nothing above it would show the reason
-            self.log.failure("cannot start")
-            self.ready.errback(error)
-        else:
-            self.ready.callback(None)
+    def hang_up(self) -> None:
+        """Look at the certificates again; everything else needs a start."""
+        if self.servers is not None:
+            self.servers.reload_certificates()
 
-    async def _open(self) -> None:
-        configuration = self.configuration
-        self.storage = await open_storage(configuration, self._reactor, serving=True)
-        self.servers = Servers(configuration, self.storage, self._reactor, only=self.only)
-        await self.servers.start()
-        await greet(configuration, self.storage, self.servers)
+    async def _gather(self) -> bytes:
+        return sums.render(sums.add([taken(self._figures, self.storage, self.servers)], highest=metrics.HIGHEST))
 
 
 def _give_up(_: object = None) -> None:
@@ -115,13 +93,23 @@ def _exit_with_failure() -> None:
 
 
 def service_for(
-    config: Path | None, state: Path | None, *, only: str | None = None, attached: bool = False
+    config: Path | None,
+    state: Path | None,
+    *,
+    only: str | None = None,
+    attached: bool = False,
+    passed_on: bool = False,
 ) -> IService:
     """Load the configuration and build the service of it. Raises `ConfigurationInvalid`.
 
     `attached`: twistd keeps its standard error and was not told where to log, so that [logging] says it all.
+    `passed_on`: standard error is not where twistd's log goes, so that what children write there must be passed on.
     """
-    configuration = load(config).in_state(state)
+
+    def read() -> Configuration:
+        return load(config).in_state(state)
+
+    configuration = read()
     complaints = configuration.unsupported()
     if not configuration.started(only):
         complaints.append(f"no server{f' of type {only}' if only else ''} is to be started")
@@ -132,8 +120,21 @@ def service_for(
         lines.configure(level=shown.level, json_lines=shown.format == "json", output=shown.output)
     except OSError as error:
         raise ConfigurationInvalid([f"logging.output: {shown.output}: {error.strerror}"]) from None
-    service = Sora(configuration, only=only)
+    ours = attached or shown.output != "stderr"
+    service: Starting
+    if configuration.process.worker_count:
+        service = Parent(configuration, only=only, reload=read, passed_on=passed_on and not ours)
+    else:
+        service = Sora(configuration, only=only)
     service.ready.addErrback(_give_up)
-    if attached or shown.output != "stderr":
+    if ours:
         service.observer = lines.observer()
+    signals = Signals(default_reactor, at_once=service.at_once, hang_up=service.hang_up)
+    signals.setServiceParent(service)  # type: ignore[no-untyped-call]
+    service.ready.addCallback(_watch, service)
     return service
+
+
+def _watch(_: object, service: Starting) -> None:
+    """Watch the reactor; while the server starts there is nobody to be kept waiting."""
+    Watchdog(default_reactor).setServiceParent(service)  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
 """Builds the use cases and the servers of a configuration on open storage: the one place that joins them."""
 
-import os
 import socket
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,13 @@ from twisted.python.threadpool import ThreadPool
 from sora import __version__, aio
 from sora.auth.build import authenticator
 from sora.auth.privacy import permits_plaintext
+from sora.core import limits
 from sora.core.config.model import Configuration
-from sora.core.config.servers import Server
+from sora.core.config.servers import METRICS, Server
 from sora.core.errors import ConfigurationInvalid
 from sora.front.imap.factory import ImapFactory
 from sora.front.imap.services import ImapServices
-from sora.front.lmtp import PRIVATE_NETWORKS, LmtpFactory, LmtpServices
-from sora.jobs.collect import Collector
-from sora.jobs.upload import Uploader
+from sora.front.lmtp import PRIVATE_NETWORKS, LmtpFactory, LmtpServices, Room
 from sora.mail.append import Appender, DedupScope
 from sora.mail.change import Changer
 from sora.mail.deliver import Deliverer
@@ -30,22 +29,42 @@ from sora.mail.search import Searcher
 from sora.net.listeners import Listener, TcpAddress, parse_address
 from sora.net.tls import Certificates, self_signed
 from sora.net.wheel import Wheel
+from sora.service import share
 from sora.service.storage import Storage
 
 
 class Servers:
-    """All listeners and jobs of one process."""
+    """All listeners of one process that serve mail."""
 
     log = Logger()
 
-    def __init__(self, configuration: Configuration, storage: Storage, reactor: Any, *, only: str | None) -> None:
-        """Build everything; nothing listens before `start`. Raises `ConfigurationInvalid`."""
+    def __init__(
+        self,
+        configuration: Configuration,
+        storage: Storage,
+        reactor: Any,
+        *,
+        only: str | None = None,
+        sockets: Mapping[str, socket.socket] | None = None,
+        threads: int | None = None,
+        octets: int = limits.LMTP_TRANSACTION_OCTETS_MAX,
+        wake_uploader: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Build everything; nothing listens before `start`. Raises `ConfigurationInvalid`.
+
+        `only` is a type of servers; `sockets` are those that a parent has bound, by the names of servers: no others
+        are served then. `threads` describe large messages; `octets` is the room for messages being delivered.
+        """
         self.configuration = configuration
         self.storage = storage
         self._reactor = reactor
+        self._sockets = sockets
+        self._octets = octets
+        self._known: dict[str, Certificates] = {}
+        self._wake_uploader = wake_uploader
         self.hostname = configuration.process.hostname or socket.getfqdn()
         self.wheel = Wheel(reactor)
-        self._threads = ThreadPool(1, max(1, (os.cpu_count() or 1) - 1), name="describe")
+        self._threads = ThreadPool(1, threads or share.threads(1), name="describe")
         store = storage.store
         background = partial(aio.in_thread, reactor, self._threads)
         self.searcher = Searcher(store.messages, storage.bodies, background=background)
@@ -61,12 +80,13 @@ class Servers:
         )
         self.live = Live(store.mailboxes, store.feed)
         self.authenticator = authenticator(configuration.auth, store.accounts, reactor)
-        self.uploader = _uploader(configuration, storage, reactor)
-        self.collector = _collector(configuration, storage, reactor)
         self.listeners: dict[str, Listener] = {}
+        self.imap: list[ImapFactory] = []
+        self.lmtp: list[LmtpFactory] = []
         for server in configuration.started(only):
-            build = {"imap": self._imap, "lmtp": self._lmtp}[server.type]
-            self.listeners[server.name] = build(server)
+            if server.type != METRICS and (sockets is None or server.name in sockets):
+                build = {"imap": self._imap, "lmtp": self._lmtp}[server.type]
+                self.listeners[server.name] = build(server)
 
     def plain_address(self, type: str) -> TcpAddress | None:
         """Return where the first started server of a type listens without TLS, if it is on TCP."""
@@ -77,7 +97,7 @@ class Servers:
         return None
 
     async def start(self) -> None:
-        """Start the jobs and listen. Raises `ConfigurationInvalid` if an address cannot be had."""
+        """Listen. Raises `ConfigurationInvalid` if an address cannot be had."""
         self._threads.start()
         self.authenticator.start()
         complaints = []
@@ -88,22 +108,16 @@ class Servers:
                 complaints += error.complaints
         if complaints:
             raise ConfigurationInvalid(complaints)
-        for job in (self.uploader, self.collector):
-            if job is not None:
-                job.startService()
 
     async def stop(self) -> None:
-        """Stop listening, let conversations end within the limit, stop the jobs and threads."""
-        limit = self.configuration.process.shutdown_timeout
+        """Stop listening, let conversations end within the limit, stop the threads."""
+        deadline = self._reactor.seconds() + self.configuration.process.shutdown_timeout
         stopping = [listener.stopService() for listener in self.listeners.values() if listener.running]
         for wait in stopping:
             try:
-                await aio.timeout(wait, limit, self._reactor, TimeoutError)
+                await aio.timeout(wait, max(0.0, deadline - self._reactor.seconds()), self._reactor, TimeoutError)
             except TimeoutError:
                 self.log.warn("some conversations did not end in time")
-        for job in (self.uploader, self.collector):
-            if job is not None and job.running:
-                await job.stopService()
         self.wheel.stop()
         await self.live.stop()
         await self.authenticator.stop()
@@ -129,7 +143,7 @@ class Servers:
                 insecure_auth=configuration.insecure_auth(server),
                 trusted_networks=configuration.auth.trusted_networks,
             ),
-            wake_uploader=self.uploader.wake if self.uploader is not None else lambda: None,
+            wake_uploader=self._wake_uploader,
             append_max=configuration.append_limit(server),
             idle_timeout=server.idle_timeout + 60.0,
             connections_max=configuration.max_connections(server),
@@ -138,6 +152,7 @@ class Servers:
             identity=(("name", "sora"), ("version", __version__)),
         )
         factory = ImapFactory(services, secure=server.tls)
+        self.imap.append(factory)
         return self._listener(server, factory, factory.drain)
 
     def _lmtp(self, server: Server) -> Listener:
@@ -155,11 +170,13 @@ class Servers:
             deliveries=deliverer,
             hostname=name,
             wheel=self.wheel,
+            room=Room(self._octets),
             trusted_networks=server.trusted_networks or configuration.server.trusted_networks or PRIVATE_NETWORKS,
             connections_max=configuration.max_connections(server),
             message_max=configuration.max_message_size(server),
         )
         factory = LmtpFactory(services)
+        self.lmtp.append(factory)
         return self._listener(server, factory, factory.drain)
 
     def _listener(self, server: Server, factory: Any, drain: Any) -> Listener:
@@ -170,50 +187,34 @@ class Servers:
             tls=self._certificates(server) if server.tls else None,
             backlog=server.listen_backlog,
             drain=drain,
+            listening=self._sockets[server.name] if self._sockets is not None else None,
         )
 
     def _certificates(self, server: Server) -> Certificates:
-        shared = self.configuration.tls
-        cert_file, key_file = server.tls_cert_file, server.tls_key_file
-        if cert_file is None and shared.enabled:
-            cert_file, key_file = shared.cert_file, shared.key_file
-        if cert_file is None or key_file is None:
-            cert_file, key_file = self._own_certificate()
-        return Certificates(cert_file, key_file)
+        found = self._known.get(server.name)
+        if found is None:
+            found = self._known[server.name] = certificates(self.configuration, server, self.hostname)
+        return found
 
-    def _own_certificate(self) -> tuple[Path, Path]:
-        directory = self.configuration.embedded.state / "tls"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return self_signed(directory, self.hostname)
+    def reload_certificates(self) -> None:
+        """Look at the certificates' files now rather than at the next connection."""
+        for one in self._known.values():
+            one.reload()
 
 
-def _uploader(configuration: Configuration, storage: Storage, reactor: Any) -> Uploader | None:
-    section = configuration.uploader
-    if not section.enabled:
-        return None
-    return Uploader(
-        storage.store.bodies,
-        storage.objects,
-        clock=reactor,
-        concurrency=section.concurrency,
-        interval=section.wake_interval,
-        lease=section.lease,
-        retry_base=section.retry_interval,
-        retry_max=section.retry_max,
-        stop_limit=configuration.process.shutdown_timeout,
-    )
+def certificates(configuration: Configuration, server: Server, hostname: str) -> Certificates:
+    """Return the certificates of a server with TLS: its own, the common ones, or one that we make."""
+    shared = configuration.tls
+    cert_file, key_file = server.tls_cert_file, server.tls_key_file
+    if cert_file is None and shared.enabled:
+        cert_file, key_file = shared.cert_file, shared.key_file
+    if cert_file is None or key_file is None:
+        cert_file, key_file = own_certificate(configuration, hostname)
+    return Certificates(cert_file, key_file)
 
 
-def _collector(configuration: Configuration, storage: Storage, reactor: Any) -> Collector | None:
-    section = configuration.cleanup
-    if not section.enabled:
-        return None
-    return Collector(
-        storage.store.bodies,
-        storage.objects,
-        clock=reactor,
-        grace=section.grace_period,
-        generation=section.generation,
-        interval=section.wake_interval,
-        limit=section.batch_size,
-    )
+def own_certificate(configuration: Configuration, hostname: str) -> tuple[Path, Path]:
+    """Return the files of the certificate that we make for ourselves when there is none."""
+    directory = configuration.embedded.state / "tls"
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return self_signed(directory, hostname)

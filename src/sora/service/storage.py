@@ -24,11 +24,14 @@ from sora.s3.client import S3ObjectStore
 from sora.s3.seal import KeyRing, SealedObjectStore
 from sora.s3.settings import S3Settings
 from sora.service.embedded import EmbeddedPostgres, running
+from sora.service.share import cache_directory
 from sora.store.interfaces import ObjectStore
 
 log = Logger()
 
-_Closers = list[Callable[[], Awaitable[Any]]]
+OnEmbedded = Callable[[EmbeddedPostgres], None]
+Closers = list[Callable[[], Awaitable[Any]]]
+"""What closes things, in the order in which they were opened."""
 
 
 @attrs.define
@@ -38,15 +41,16 @@ class Storage:
     store: PostgresStore
     objects: ObjectStore
     bodies: Reader
-    _closers: _Closers
+    _closers: Closers
 
     async def close(self) -> None:
         """Close whatever was opened; what fails to close does not keep the rest open."""
         self.bodies.close()
-        await _close_all(self._closers)
+        await close_all(self._closers)
 
 
-async def _close_all(closers: _Closers) -> None:
+async def close_all(closers: Closers) -> None:
+    """Close everything, the last that was opened first."""
     while closers:
         try:
             await closers.pop()()
@@ -54,28 +58,65 @@ async def _close_all(closers: _Closers) -> None:
             log.failure("something could not be closed")
 
 
-async def open_storage(configuration: Configuration, reactor: Any, *, serving: bool = False) -> Storage:
+async def open_storage(
+    configuration: Configuration,
+    reactor: Any,
+    *,
+    serving: bool = False,
+    prepared: DatabaseSettings | None = None,
+    on_embedded: OnEmbedded | None = None,
+) -> Storage:
     """Open the storage of a configuration; the schema is brought up to date first.
 
     `serving`: for the server, which keeps a local cache and owns the embedded PostgreSQL; others use the one
-    of a server that runs, or start it while they need it.
+    of a server that runs, or start it while they need it. `prepared`: a database that `open_for_parent` has seen
+    already. `on_embedded` is told of the embedded PostgreSQL before it is started.
     Raises `ConfigurationInvalid` (what to change) and `DatabaseUnavailable`.
     """
-    closers: _Closers = []
+    closers: Closers = []
     try:
-        settings = await _database(configuration, reactor, closers, serving=serving)
-        return await _open(configuration, settings, reactor, closers, serving=serving)
+        settings = prepared
+        if settings is None:
+            settings = await find_database(configuration, reactor, closers, serving=serving, on_embedded=on_embedded)
+            await bring_up_to_date(configuration, settings, reactor)
+        store = await _open_store(configuration, settings, reactor, closers)
+        if prepared is None:
+            await check_promises(configuration, store)
+        return await _open(configuration, store, reactor, closers, serving=serving)
     except BaseException:
-        await _close_all(closers)
+        await close_all(closers)
         raise
 
 
-async def _open(
-    configuration: Configuration, settings: DatabaseSettings, reactor: Any, closers: _Closers, *, serving: bool
-) -> Storage:
+async def open_for_parent(
+    configuration: Configuration, settings: DatabaseSettings, reactor: Any, closers: Closers
+) -> PostgresStore:
+    """Bring a database up to date for all workers and return a store of two connections at most. Raises as above."""
+    await bring_up_to_date(configuration, settings, reactor)
+    store = open_store(attrs.evolve(settings, pool_min=1, pool_max=2), reactor)
+    closers.append(store.stop)
+    await store.start()
+    await check_promises(configuration, store)
+    return store
+
+
+async def bring_up_to_date(configuration: Configuration, settings: DatabaseSettings, reactor: Any) -> None:
+    """Apply the steps of the schema that the database lacks."""
     wait_max = configuration.database.migration_timeout if configuration.database is not None else WAIT_MAX
     for number in await migrate(settings, reactor, wait_max=wait_max):
         log.info("the database schema is now at version {number}", number=number)
+
+
+async def check_promises(configuration: Configuration, store: PostgresStore) -> None:
+    """Refuse a database that does not keep what it acknowledges. Raises `ConfigurationInvalid`."""
+    unsafe = configuration.database is not None and configuration.database.allow_unsafe
+    for complaint in await verify(store.database, unsafe=unsafe):
+        log.warn("{complaint}", complaint=complaint)
+
+
+async def _open_store(
+    configuration: Configuration, settings: DatabaseSettings, reactor: Any, closers: Closers
+) -> PostgresStore:
     reading = configuration.database.reading if configuration.database is not None else None
     store = open_store(
         settings,
@@ -84,14 +125,17 @@ async def _open(
     )
     closers.append(store.stop)
     await store.start()
-    unsafe = configuration.database is not None and configuration.database.allow_unsafe
-    for complaint in await verify(store.database, unsafe=unsafe):
-        log.warn("{complaint}", complaint=complaint)
+    return store
+
+
+async def _open(
+    configuration: Configuration, store: PostgresStore, reactor: Any, closers: Closers, *, serving: bool
+) -> Storage:
     objects = open_objects(configuration, reactor, closers)
     cache = None
     if serving and configuration.local_cache.enabled:
         cache = SegmentCache(
-            configuration.local_cache.path or configuration.embedded.state / "cache",
+            cache_directory(configuration),
             reactor=reactor,
             size_max=configuration.local_cache.capacity,
             body_max=configuration.local_cache.max_object_size,
@@ -104,13 +148,18 @@ async def _open(
     return Storage(store, objects, reader, closers)
 
 
-async def _database(
+async def find_database(
     configuration: Configuration,
     reactor: Any,
-    closers: _Closers,
+    closers: Closers,
     *,
     serving: bool,
+    on_embedded: OnEmbedded | None = None,
 ) -> DatabaseSettings:
+    """Return how to reach the database; an embedded one is started, or found running, first.
+
+    `on_embedded` is told of it before it is started.
+    """
     if configuration.database is not None:
         return database_settings(configuration.database)
     embedded = EmbeddedPostgres(
@@ -121,6 +170,8 @@ async def _database(
     )
     place = None if serving else running(configuration.embedded.state)
     if place is None:
+        if on_embedded is not None:
+            on_embedded(embedded)
         place = await embedded.start()
         closers.append(embedded.stop)
     return DatabaseSettings(socket_dir=place["socket_dir"], user=place["user"], name=place["dbname"])
@@ -147,7 +198,7 @@ def database_settings(section: Database) -> DatabaseSettings:
     )
 
 
-def open_objects(configuration: Configuration, reactor: Any, closers: _Closers) -> ObjectStore:
+def open_objects(configuration: Configuration, reactor: Any, closers: Closers) -> ObjectStore:
     """Open S3 or the directory, behind the seal if keys are configured."""
     inner: DirectoryObjectStore | S3ObjectStore
     if configuration.s3 is not None:

@@ -33,10 +33,9 @@ class GreetTests(unittest.SynchronousTestCase):
         """Greet and return the lines that were printed."""
         printed = io.StringIO()
         self.patch(sys, "__stdout__", printed)
-        storage: Any = SimpleNamespace(store=self.store)
-        servers: Any = SimpleNamespace(plain_address=self.addresses.get)
+        places: Any = SimpleNamespace(plain_address=self.addresses.get)
         configuration = parse(COST + tables).in_state(self.state)
-        self.successResultOf(Deferred.fromCoroutine(greet(configuration, storage, servers)))
+        self.successResultOf(Deferred.fromCoroutine(greet(configuration, self.store.accounts, places)))
         return [line for line in printed.getvalue().splitlines() if line]
 
     def accounts(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF009  the calls declare attrs fields
 
+import os
 from pathlib import Path
 
 import attrs
@@ -15,7 +16,13 @@ from sora.core.config.setting import setting, table
 class Process:
     """The server's processes."""
 
-    workers: int = setting(integer(1, 256), 1, "Processes that serve connections; this version runs one.")
+    workers: int | None = setting(
+        integer(0, 256),
+        None,
+        "Processes that serve connections, beside one for background jobs and their parent; 0: one process does "
+        "everything; left out: one for each processor.",
+        example=4,
+    )
     hostname: str | None = setting(
         TEXT,
         None,
@@ -23,6 +30,13 @@ class Process:
         example="mail.example.org",
     )
     shutdown_timeout: float = setting(DURATION, 10.0, "How long conversations may take to end when the server stops.")
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers there are; 0: everything in one process."""
+        if self.workers is not None:
+            return self.workers
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @attrs.frozen(kw_only=True)
@@ -38,7 +52,9 @@ class Limits:
         "The largest message by IMAP APPEND; left out: message_max.",
         example="25mb",
     )
-    max_connections: int = setting(integer(1, 1_000_000), 20_000, "Connections of one server at once.")
+    max_connections: int = setting(
+        integer(1, 1_000_000), 20_000, "Connections of one server at once, over all workers."
+    )
 
 
 @attrs.frozen(kw_only=True)

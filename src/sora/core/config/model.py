@@ -84,7 +84,6 @@ class Configuration:
             if server.type not in BUILT
         ]
         sections = (
-            (self.process.workers > 1, "process.workers", "more than one process"),
             (self.shared_mailboxes.enabled, "shared_mailboxes", "shared mailboxes"),
             (self.cluster.enabled, "cluster", "clustering"),
             (bool(self.relay.type), "relay", "relaying outgoing mail"),

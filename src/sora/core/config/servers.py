@@ -30,11 +30,12 @@ from sora.core.config.kinds import (
 from sora.core.config.secret import Secret
 from sora.core.config.setting import setting, tables
 
-BUILT: Final = frozenset({"imap", "lmtp"})
+METRICS: Final = "metrics"
+BUILT: Final = frozenset({"imap", "lmtp", METRICS})
 """Server types that this version runs."""
 MAIL: Final = ("imap", "pop3", "managesieve")
 PROXIES: Final = ("imap_proxy", "pop3_proxy", "managesieve_proxy", "lmtp_proxy")
-HTTP: Final = ("http_api", "http_user_api", "user_api_proxy", "metrics")
+HTTP: Final = ("http_api", "http_user_api", "user_api_proxy", METRICS)
 TYPES: Final = ("imap", "lmtp", "pop3", "managesieve", *PROXIES, *HTTP)
 IMAP: Final = ("imap", "imap_proxy")
 
@@ -68,10 +69,13 @@ class Server:
     )
     tls_key_file: Path | None = setting(PATH, None, "Its PEM private key.", example="/etc/sora/imap.key")
     max_connections: int | None = setting(
-        integer(1, 1_000_000), None, "Connections at once; left out: that of [limits].", example=1_000
+        integer(1, 1_000_000), None, "Connections at once, over all workers; left out: that of [limits].", example=1_000
     )
     max_connections_per_ip: int | None = setting(
-        integer(1, 1_000_000), None, "Those from one address; left out: no limit of its own.", example=100
+        integer(1, 1_000_000),
+        None,
+        "Those from one address, divided over the workers; left out: no limit of its own.",
+        example=100,
     )
     hostname: str | None = setting(
         TEXT, None, "Its name in greetings and Received fields; left out: that of [process].", example="mx1.example.org"

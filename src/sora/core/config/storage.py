@@ -81,7 +81,12 @@ class Database:
     ca_file: Path | None = setting(
         PATH, None, "PEM certificates to trust for the database instead of the system's.", example="/etc/sora/db-ca.pem"
     )
-    max_connections: int = setting(integer(1, 10_000), 8, "Connections at most, one for notifications on top.")
+    max_connections: int = setting(
+        integer(1, 10_000),
+        8,
+        "Connections at most, divided over the workers with at least 2 for each; on top come one for notifications in "
+        "each process and 2 for background jobs.",
+    )
     min_connections: int = setting(integer(0, 10_000), 2, "Connections kept open.")
     max_conn_idle_time: float = setting(DURATION, 300.0, "An unused connection above min_connections is closed then.")
     pool_wait_max: float = setting(DURATION, 10.0, "How long work waits for a free connection before it is refused.")
@@ -198,7 +203,7 @@ class Sealing:
 
 @attrs.frozen(kw_only=True)
 class Storage:
-    """How bodies are kept."""
+    """How bodies and flags are kept."""
 
     dedup_scope: str = setting(
         choice("account", "domain", "global"), "domain", "Among whose messages equal bodies are kept once."
@@ -207,6 +212,12 @@ class Storage:
         within(SIZE, 0, 16_777_216),
         limits.STAGING_MAX,
         "Bodies up to this size are first kept in the database; larger ones go to the object store at once.",
+    )
+    flags_wait_for_disk: bool = setting(
+        BOOLEAN,
+        False,
+        "Acknowledge a change of flags only once the database has it on its disk, as mail always is; otherwise a crash "
+        "of the database or its host may take back flags changed within its last second.",
     )
     objects: Path | None = setting(
         PATH,
@@ -225,7 +236,9 @@ class LocalCache:
     path: Path | None = setting(
         PATH, None, "Its directory; left out: in the state directory.", example="/var/cache/sora"
     )
-    capacity: int = setting(SIZE, 1_073_741_824, "Octets it holds at most.")
+    capacity: int = setting(
+        SIZE, 1_073_741_824, "Octets it holds at most, over all workers (each has a directory of its own)."
+    )
     max_object_size: int = setting(SIZE, 5_242_880, "Larger bodies are not kept.")
     memory: int = setting(SIZE, 33_554_432, "Octets of bodies kept in memory, in each process.")
 
