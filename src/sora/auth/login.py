@@ -21,6 +21,7 @@ from sora.core import address as addresses
 from sora.core.errors import AddressInvalid, AuthenticationFailed, Busy, SoraError
 from sora.core.ids import AccountId
 from sora.core.limits import PASSWORD_MAX
+from sora.observe import metrics
 from sora.sasl import passwords
 from sora.store.interfaces import Accounts
 from sora.store.model import AccountStatus, Credential, Login
@@ -91,7 +92,9 @@ class Authenticator:
                 protocol=protocol,
                 mechanism=mechanism,
             )
+            metrics.LOGIN_REFUSED.inc()
             raise AuthenticationFailed(REFUSAL)
+        metrics.LOGIN_OK.inc()
         if self._throttle is not None:
             self._throttle.succeeded(address, peer)
         return SignedIn(found.account, found.address)

@@ -26,6 +26,7 @@ from sora.net.conversation import Conversation
 from sora.net.listeners import peer_ip
 from sora.net.wheel import Wheel
 from sora.observe import log as context
+from sora.observe import metrics
 
 IDLE_TIMEOUT: Final = 300.0
 """Seconds a peer may take for its next octet (RFC 5321 4.5.3.2.7)."""
@@ -113,6 +114,7 @@ class LmtpProtocol(Conversation[Event]):
         context.session.set(secrets.token_hex(6))
         context.protocol.set("lmtp")
         refusal = self._admit()
+        (metrics.ACCEPTED_LMTP if refusal is None else metrics.TURNED_AWAY_LMTP).inc()
         if refusal is not None:
             self.send(refusal)
             return
@@ -212,6 +214,7 @@ class LmtpProtocol(Conversation[Event]):
         self.expire_in(STOP_GRACE if self._stopping else self._services.idle_timeout)
         self._report(step, answers)
         for target, answer in zip(step.recipients, answers, strict=True):
+            _count(answer)
             self.send(_answer(target, answer))
 
     def _report(self, step: Deliver[Target], answers: Sequence[Outcome]) -> None:
@@ -256,6 +259,13 @@ def _summary(outcome: Outcome) -> str:
     if isinstance(outcome, SoraError):
         return f"{type(outcome).__name__} {outcome}"
     return f"{'duplicate of' if outcome.duplicate else 'uid'} {outcome.uid}"
+
+
+def _count(outcome: Outcome) -> None:
+    if isinstance(outcome, SoraError):
+        (metrics.DELIVERY_DEFERRED if outcome.temporary else metrics.DELIVERY_REFUSED).inc()
+    else:
+        (metrics.DELIVERY_DUPLICATE if outcome.duplicate else metrics.DELIVERY_STORED).inc()
 
 
 def _answer(target: Target, outcome: Outcome) -> bytes:

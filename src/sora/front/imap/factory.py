@@ -8,6 +8,7 @@ from sora.front.imap import any_state, append, copy, fetch, idle, mailboxes, sea
 from sora.front.imap.services import ImapServices
 from sora.front.imap.session import ImapProtocol
 from sora.net.listeners import peer_ip
+from sora.observe import metrics
 
 FAMILIES = (any_state, append, copy, fetch, idle, mailboxes, search, select, sign_in, store)
 """Importing them registers their commands."""
@@ -26,6 +27,7 @@ class ImapFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> ImapProtocol:
         peer = str(peer_ip(addr) or "") if addr is not None else ""
         refusal = self.services.crowded(peer)
+        (metrics.ACCEPTED_IMAP if refusal is None else metrics.TURNED_AWAY_IMAP).inc()
         session = ImapProtocol(self.services, secure=self.secure, peer=peer, refusal=refusal)
         if refusal is None:
             self.services.sessions.add(session)

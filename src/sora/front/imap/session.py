@@ -25,6 +25,7 @@ from sora.imap.view import Announcement, Expunges, SessionView
 from sora.mail.live import OpenMailbox
 from sora.net.conversation import Conversation
 from sora.observe import log as lines
+from sora.observe import metrics
 from sora.store.model import Actor
 
 
@@ -73,6 +74,8 @@ C = TypeVar("C", contravariant=True)
 Run = Callable[["ImapProtocol", C], Awaitable[Done]]
 HANDLERS: Final[dict[type, Run[Any]]] = {}
 """One entry a command class, made by `handles` in the files of the command families."""
+_COUNTERS: Final[dict[type, Any]] = {}
+"""Their counters."""
 
 
 def handles(kind: type) -> Callable[[Run[C]], Run[C]]:
@@ -80,6 +83,7 @@ def handles(kind: type) -> Callable[[Run[C]], Run[C]]:
 
     def register(run: Run[C]) -> Run[C]:
         HANDLERS[kind] = run
+        _COUNTERS[kind] = metrics.IMAP_COMMANDS.labels(kind.__name__.lower())
         return run
 
     return register
@@ -286,6 +290,7 @@ class ImapProtocol(Conversation[Incoming]):
         if not states.allowed(command, self.state):
             raise Refusal(f"not allowed in the {self.state.value} state", bad=True)
         handler = HANDLERS[type(command)]
+        _COUNTERS[type(command)].inc()
         return await handler(self, command)
 
     def _count_bad(self) -> None:
