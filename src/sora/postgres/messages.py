@@ -1,4 +1,4 @@
-"""Messages in PostgreSQL: reading columns, changing flags, copying, moving, expunging."""
+"""Messages in PostgreSQL: reading columns, copying, moving, expunging; arrivals and flags have files of their own."""
 
 from array import array
 from collections.abc import Sequence
@@ -12,8 +12,9 @@ from sora.core import limits
 from sora.core.criteria import Criteria
 from sora.core.ids import EmailId, MailboxId, ModSeq, ThreadId, Uid
 from sora.postgres.arrivals import Arrivals
+from sora.postgres.flags import Flags
 from sora.postgres.mailboxes import actor_parameters
-from sora.postgres.rows import body_ref, columns, numbers
+from sora.postgres.rows import body_ref, numbers
 from sora.postgres.search import search
 from sora.postgres.statement import Statement, integers
 from sora.postgres.work import Database
@@ -92,9 +93,10 @@ def _fetched(rows: "Sequence[tuple[Any, ...]]", want: Want) -> list[FetchRow]:
 class PostgresMessages:
     """`store.interfaces.Messages` on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, flags_wait_for_disk: bool = False) -> None:
         self._database = database
         self._arrivals = Arrivals(database)
+        self._flags = Flags(database, wait_for_disk=flags_wait_for_disk)
 
     def insert(self, messages: Sequence[NewMessage]) -> "Deferred[list[Inserted | Exception]]":
         """Insert messages: deliveries of many senders at once, or one APPEND.
@@ -110,33 +112,13 @@ class PostgresMessages:
         rows = await self._database.fetch(_page(want), {"mailbox": mailbox, "uids": integers(uids)})
         return _fetched(rows, want)
 
-    @deferred
-    async def store(self, mailbox: MailboxId, changes: Sequence[FlagChange]) -> list[FlagsStored]:
+    def store(self, mailbox: MailboxId, changes: Sequence[FlagChange]) -> "Deferred[list[FlagsStored]]":
         """Change flags; several changes are applied in their order, atomically.
 
-        Raises `NoSuchMailbox`, `LimitReached` (too many keywords).
+        Goes together with what other sessions change at the moment. Raises `NoSuchMailbox`, `LimitReached`
+        (too many keywords).
         """
-        rows = await self._database.call(
-            "store_flags",
-            {
-                "mailbox": mailbox,
-                "uids": integers(uid for change in changes for uid in change.uids),
-                "counts": integers(len(change.uids) for change in changes),
-                "changes": [change.change.value for change in changes],
-                "bits": integers(change.flags for change in changes),
-                "words": [" ".join(change.keywords) for change in changes],
-                "unchanged": integers(change.unchanged_since for change in changes),
-                "keywords_max": limits.KEYWORDS_MAX,
-                "message_keywords_max": limits.KEYWORDS_PER_MESSAGE_MAX,
-            },
-        )
-        highest, changed = (ModSeq(rows[-1][0]), rows[-1][6]) if rows else (ModSeq(0), False)
-        return [
-            FlagsStored(
-                modseq=highest, columns=columns(*row[1:5]), changed=changed, refused=tuple(numbers(row[5], "I"))
-            )
-            for row in rows
-        ]
+        return self._flags.store(mailbox, changes)
 
     def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named) -> "Deferred[Copied]":
         """Copy messages, all or none; UIDs that are gone are left out.

@@ -22,8 +22,8 @@ class ReplicatedMessages(PostgresMessages):
 
     log = Logger()
 
-    def __init__(self, primary: Database, standby: Database) -> None:
-        super().__init__(primary)
+    def __init__(self, primary: Database, standby: Database, *, flags_wait_for_disk: bool = False) -> None:
+        super().__init__(primary, flags_wait_for_disk=flags_wait_for_disk)
         self._standby = PostgresMessages(standby)
 
     @deferred

@@ -17,17 +17,24 @@ from sora.postgres.work import Database
 class PostgresStore:
     """Everything of one migrated database; `start` opens the pool and the feed, `stop` closes both."""
 
-    def __init__(self, pool: Pool, feed: PostgresFeed, *, standby: Pool | None = None) -> None:
-        """Join them; `standby` serves what may be read from a server that lags behind."""
+    def __init__(
+        self, pool: Pool, feed: PostgresFeed, *, standby: Pool | None = None, flags_wait_for_disk: bool = False
+    ) -> None:
+        """Join them; `standby` serves what may be read from a server that lags behind.
+
+        `flags_wait_for_disk`: whether a change of flags is acknowledged only once the disk has it.
+        """
         self.pool = pool
         self.standby = standby
         self.feed = feed
         self.database = Database(pool)
         self.accounts = PostgresAccounts(self.database)
         self.mailboxes = PostgresMailboxes(self.database)
-        self.messages = PostgresMessages(self.database)
+        self.messages = PostgresMessages(self.database, flags_wait_for_disk=flags_wait_for_disk)
         if standby is not None:
-            self.messages = ReplicatedMessages(self.database, Database(standby))
+            self.messages = ReplicatedMessages(
+                self.database, Database(standby), flags_wait_for_disk=flags_wait_for_disk
+            )
         self.bodies = PostgresBodies(self.database)
         self.audit = PostgresAudit(self.database)
 
@@ -47,10 +54,21 @@ class PostgresStore:
         await self.pool.stop()
 
 
-def open_store(settings: DatabaseSettings, reactor: Any, *, reading: DatabaseSettings | None = None) -> PostgresStore:
+def open_store(
+    settings: DatabaseSettings,
+    reactor: Any,
+    *,
+    reading: DatabaseSettings | None = None,
+    flags_wait_for_disk: bool = False,
+) -> PostgresStore:
     """Build a store for a database that `migrate.migrate` has prepared; nothing connects before `start`.
 
     `reading` is the read endpoint: a standby of the same database.
     """
     standby = Pool(reading, reactor) if reading is not None else None
-    return PostgresStore(Pool(settings, reactor), PostgresFeed(settings, reactor), standby=standby)
+    return PostgresStore(
+        Pool(settings, reactor),
+        PostgresFeed(settings, reactor),
+        standby=standby,
+        flags_wait_for_disk=flags_wait_for_disk,
+    )

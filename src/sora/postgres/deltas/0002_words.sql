@@ -44,7 +44,3 @@ CREATE FUNCTION keywords_changed(had text[], change text, words text[]) RETURNS 
 $$;
 COMMENT ON FUNCTION keywords_changed IS
     'What a STORE of words (in the mailbox''s spelling) makes of a message''s keywords; NULL for none.';
-
-CREATE FUNCTION flags_changed(had smallint, change text, bits integer) RETURNS smallint LANGUAGE sql IMMUTABLE AS $$
-    SELECT (CASE change WHEN 'add' THEN had | bits WHEN 'remove' THEN had & ~bits ELSE bits END)::smallint
-$$;

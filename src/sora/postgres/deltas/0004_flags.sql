@@ -1,103 +1,177 @@
 -- compat: 4
--- How flags change, as one call.
+-- How flags change: many STOREs, of one mailbox or of several, as one call.
+
+CREATE FUNCTION change_flags(
+    box_id bigint, known text[], fresh bigint, named bigint[], kept integer, added integer, change text, words text,
+    unchanged bigint, keywords_max integer, message_keywords_max integer,
+    OUT uids_octets bytea, OUT flags_octets bytea, OUT modseqs_octets bytea, OUT keywords json, OUT refused bytea,
+    OUT n integer, OUT unseen integer, OUT deleted integer, OUT deleted_size bigint, OUT spelled text[]
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    wanted text[];
+    places tid[];
+    longest integer;
+BEGIN
+    refused := '';
+    spelled := known;
+    IF unchanged IS NOT NULL THEN
+        SELECT coalesce(array_agg(m.uid ORDER BY m.uid) FILTER (WHERE m.modseq <= unchanged), '{}'),
+               coalesce(string_agg(uid_octets(m.uid), '' ORDER BY m.uid) FILTER (WHERE m.modseq > unchanged), '')
+          INTO named, refused
+          FROM (SELECT DISTINCT u FROM unnest(named) AS u) AS k
+         CROSS JOIN LATERAL (SELECT uid, modseq FROM messages
+                              WHERE mailbox_id = box_id AND uid = k.u OFFSET 0) AS m;
+    END IF;
+    wanted := nullif(string_to_array(words, ' '), '{}');
+    IF wanted IS NOT NULL THEN
+        IF change <> 'remove' AND named <> '{}' THEN
+            spelled := keywords_merged(known, wanted);
+            IF cardinality(spelled) > keywords_max AND cardinality(spelled) > cardinality(known) THEN
+                RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many different keywords in one mailbox';
+            END IF;
+        END IF;
+        wanted := keywords_spelled(spelled, wanted);
+    END IF;
+    -- Each message is looked up by its key: OFFSET 0 keeps the planner from joining. It knows nothing of a
+    -- mailbox that was filled since the last ANALYZE, believes it empty, and would compare all with all.
+    SELECT count(*) FILTER (WHERE differs), array_agg(place) FILTER (WHERE differs),
+           max(cardinality(worded)) FILTER (WHERE differs),
+           coalesce(sum((now & 1 = 0)::integer - (was & 1 = 0)::integer), 0),
+           coalesce(sum((now & 8 <> 0)::integer - (was & 8 <> 0)::integer), 0),
+           coalesce(sum(((now & 8 <> 0)::integer - (was & 8 <> 0)::integer) * size), 0),
+           coalesce(string_agg(uid_octets(uid), ''), ''),
+           coalesce(string_agg(int2send(now), ''), ''),
+           coalesce(string_agg(int8send(CASE WHEN differs THEN fresh ELSE modseq END), ''), ''),
+           json_object_agg(uid, worded) FILTER (WHERE worded IS NOT NULL)
+      INTO n, places, longest, unseen, deleted, deleted_size, uids_octets, flags_octets, modseqs_octets, keywords
+      FROM (SELECT m.place, m.uid, m.size, m.modseq, m.was, m.now, m.worded,
+                   m.was <> m.now OR m.keywords IS DISTINCT FROM m.worded AS differs
+              FROM (SELECT DISTINCT u FROM unnest(named) AS u) AS k
+             CROSS JOIN LATERAL (
+                   SELECT ctid AS place, uid, size, modseq, flags AS was, (flags & kept | added)::smallint AS now, keywords,
+                          CASE WHEN words IS NULL THEN keywords
+                               ELSE keywords_changed(keywords, change, wanted) END AS worded
+                     FROM messages WHERE mailbox_id = box_id AND uid = k.u OFFSET 0) AS m
+             ORDER BY m.uid) AS c;
+    IF longest > message_keywords_max THEN
+        RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many keywords on one message';
+    END IF;
+    IF n > 0 THEN
+        -- By their places, which cannot change while we hold the mailbox's row.
+        UPDATE messages AS m
+           SET flags = m.flags & kept | added, modseq = fresh,
+               keywords = CASE WHEN words IS NULL THEN m.keywords ELSE keywords_changed(m.keywords, change, wanted) END
+         WHERE m.ctid = ANY (places);
+    END IF;
+END $$;
+COMMENT ON FUNCTION change_flags IS 'Apply one STORE to messages of a mailbox whose row the caller holds.';
 
 CREATE FUNCTION store_flags(
-    box_id bigint, uids bigint[], counts integer[], changes text[], bits integer[], words text[], unchanged bigint[],
-    keywords_max integer, message_keywords_max integer
+    boxes bigint[], calls integer[], uids bigint[], counts integer[], kept integer[], added integer[], changes text[],
+    words text[], unchanged bigint[], keywords_max integer, message_keywords_max integer, waits boolean
 ) RETURNS TABLE (highest_modseq bigint, uids_octets bytea, flags_octets bytea, modseqs_octets bytea, keywords json,
                  refused bytea, changed boolean)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    box mailboxes%ROWTYPE;
-    fresh bigint;
-    named bigint[];
-    kept bigint[];
-    wanted text[];
-    merged text[];
+    last constant integer := cardinality(boxes);
     begins integer := 1;
+    call integer := 0;
+    box_id bigint;
+    box record;
+    first bigint;
+    fresh bigint;
+    one record;
+    now smallint;
     delta record;
+    told_boxes bigint[];
+    told_modseqs bigint[];
 BEGIN
-    SELECT * INTO box FROM mailboxes WHERE id = box_id FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'the mailbox was deleted';
+    IF NOT waits THEN
+        PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
-    fresh := box.highest_modseq + 1;
-    changed := false;
-    FOR i IN 1 .. cardinality(counts) LOOP
-        named := uids[begins : begins + counts[i] - 1];
-        begins := begins + counts[i];
-        kept := named;
-        refused := '';
-        IF unchanged[i] IS NOT NULL THEN
-            SELECT coalesce(array_agg(m.uid ORDER BY m.uid) FILTER (WHERE m.modseq <= unchanged[i]), '{}'),
-                   coalesce(string_agg(uid_octets(m.uid), '' ORDER BY m.uid) FILTER (WHERE m.modseq > unchanged[i]), '')
-              INTO kept, refused
-              FROM (SELECT DISTINCT u FROM unnest(named) AS u) AS k
-             CROSS JOIN LATERAL (SELECT uid, modseq FROM messages
-                                  WHERE mailbox_id = box_id AND uid = k.u OFFSET 0) AS m;
-        END IF;
-        wanted := nullif(string_to_array(words[i], ' '), '{}');
-        IF wanted IS NOT NULL THEN
-            IF changes[i] <> 'remove' AND kept <> '{}' THEN
-                merged := keywords_merged(box.keywords, wanted);
-                IF cardinality(merged) > keywords_max AND cardinality(merged) > cardinality(box.keywords) THEN
-                    RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many different keywords in one mailbox';
-                END IF;
-                box.keywords := merged;
+    FOR i IN 1 .. last LOOP
+        IF box_id IS NULL THEN
+            -- They come in the order of their ids, and in that order they are locked.
+            box_id := boxes[i];
+            SELECT highest_modseq AS modseq, unseen, deleted, deleted_size, keywords INTO box
+              FROM mailboxes WHERE id = box_id FOR NO KEY UPDATE;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'the mailbox was deleted';
             END IF;
-            wanted := keywords_spelled(box.keywords, wanted);
+            first := box.modseq;
         END IF;
-        -- Each message is looked up by its key: OFFSET 0 keeps the planner from joining. It knows nothing of a
-        -- mailbox that was filled since the last ANALYZE, believes it empty, and would compare all with all.
-        SELECT count(*) FILTER (WHERE differs) AS n, array_agg(place) FILTER (WHERE differs) AS places,
-               max(cardinality(worded)) FILTER (WHERE differs) AS words,
-               coalesce(sum((now & 1 = 0)::integer - (was & 1 = 0)::integer), 0) AS unseen,
-               coalesce(sum((now & 8 <> 0)::integer - (was & 8 <> 0)::integer), 0) AS deleted,
-               coalesce(sum(((now & 8 <> 0)::integer - (was & 8 <> 0)::integer) * size), 0) AS deleted_size,
-               coalesce(string_agg(uid_octets(uid), ''), '') AS uids,
-               coalesce(string_agg(int2send(now), ''), '') AS flags,
-               coalesce(string_agg(int8send(CASE WHEN differs THEN fresh ELSE modseq END), ''), '') AS modseqs,
-               json_object_agg(uid, worded) FILTER (WHERE worded IS NOT NULL) AS keywords
-          INTO delta
-          FROM (SELECT m.place, m.uid, m.size, m.modseq, m.was, m.now, m.worded,
-                       m.was <> m.now OR m.keywords IS DISTINCT FROM m.worded AS differs
-                  FROM (SELECT DISTINCT u FROM unnest(kept) AS u) AS k
-                 CROSS JOIN LATERAL (
-                       SELECT ctid AS place, uid, size, modseq, flags AS was,
-                              flags_changed(flags, changes[i], bits[i]) AS now, keywords,
-                              CASE WHEN wanted IS NULL AND changes[i] <> 'replace' THEN keywords
-                                   ELSE keywords_changed(keywords, changes[i], wanted) END AS worded
-                         FROM messages WHERE mailbox_id = box_id AND uid = k.u OFFSET 0) AS m
-                 ORDER BY m.uid) AS c;
-        IF delta.words > message_keywords_max THEN
-            RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many keywords on one message';
+        IF calls[i] <> call THEN
+            call := calls[i];
+            changed := false;
         END IF;
-        IF delta.n > 0 THEN
-            changed := true;
-            -- By their places, which cannot change while we hold the mailbox's row.
-            UPDATE messages AS m
-               SET flags = flags_changed(m.flags, changes[i], bits[i]), modseq = fresh,
-                   keywords = CASE WHEN wanted IS NULL AND changes[i] <> 'replace' THEN m.keywords
-                                   ELSE keywords_changed(m.keywords, changes[i], wanted) END
-             WHERE m.ctid = ANY (delta.places);
+        fresh := CASE WHEN changed THEN box.modseq ELSE box.modseq + 1 END;
+        refused := '';
+        keywords := NULL;
+        IF counts[i] = 1 AND words[i] IS NULL AND unchanged[i] IS NULL THEN
+            -- What nearly all are: one message, no keywords, no condition.
+            SELECT ctid AS place, uid, flags, modseq, size, keywords INTO one
+              FROM messages WHERE mailbox_id = box_id AND uid = uids[begins];
+            IF FOUND THEN
+                now := one.flags & kept[i] | added[i];
+                IF now <> one.flags THEN
+                    UPDATE messages SET flags = now, modseq = fresh WHERE ctid = one.place;
+                    one.modseq := fresh;
+                    changed := true;
+                    IF (now # one.flags) & 1 <> 0 THEN
+                        box.unseen := box.unseen + CASE now & 1 WHEN 0 THEN 1 ELSE -1 END;
+                    END IF;
+                    IF (now # one.flags) & 8 <> 0 THEN
+                        box.deleted := box.deleted + CASE now & 8 WHEN 0 THEN -1 ELSE 1 END;
+                        box.deleted_size := box.deleted_size + CASE now & 8 WHEN 0 THEN -one.size ELSE one.size END;
+                    END IF;
+                END IF;
+                uids_octets := int4send(one.uid::bit(32)::integer);
+                flags_octets := int2send(now);
+                modseqs_octets := int8send(one.modseq);
+                IF one.keywords IS NOT NULL THEN
+                    keywords := json_build_object(one.uid, one.keywords);
+                END IF;
+            ELSE
+                uids_octets := '';
+                flags_octets := '';
+                modseqs_octets := '';
+            END IF;
+        ELSE
+            SELECT * INTO delta
+              FROM change_flags(box_id, box.keywords, fresh, uids[begins : begins + counts[i] - 1], kept[i], added[i],
+                                changes[i], words[i], unchanged[i], keywords_max, message_keywords_max);
+            changed := changed OR delta.n > 0;
+            box.unseen := box.unseen + delta.unseen;
+            box.deleted := box.deleted + delta.deleted;
+            box.deleted_size := box.deleted_size + delta.deleted_size;
+            box.keywords := CASE WHEN delta.n > 0 THEN delta.spelled ELSE box.keywords END;
+            uids_octets := delta.uids_octets;
+            flags_octets := delta.flags_octets;
+            modseqs_octets := delta.modseqs_octets;
+            keywords := delta.keywords;
+            refused := delta.refused;
         END IF;
-        box.unseen := box.unseen + delta.unseen;
-        box.deleted := box.deleted + delta.deleted;
-        box.deleted_size := box.deleted_size + delta.deleted_size;
-        uids_octets := delta.uids;
-        flags_octets := delta.flags;
-        modseqs_octets := delta.modseqs;
-        keywords := delta.keywords;
-        highest_modseq := CASE WHEN changed THEN fresh ELSE box.highest_modseq END;
+        begins := begins + counts[i];
+        IF changed THEN
+            box.modseq := fresh;
+        END IF;
+        highest_modseq := box.modseq;
         RETURN NEXT;
+        IF i = last OR boxes[i + 1] <> box_id THEN
+            IF box.modseq > first THEN
+                UPDATE mailboxes SET highest_modseq = box.modseq, changed_modseq = box.modseq, unseen = box.unseen,
+                       deleted = box.deleted, deleted_size = box.deleted_size, keywords = box.keywords
+                 WHERE id = box_id;
+                told_boxes := told_boxes || box_id;
+                told_modseqs := told_modseqs || box.modseq::bigint;
+            END IF;
+            box_id := NULL;
+        END IF;
     END LOOP;
-    IF changed THEN
-        UPDATE mailboxes SET highest_modseq = fresh, changed_modseq = fresh, unseen = box.unseen, deleted = box.deleted,
-               deleted_size = box.deleted_size, keywords = box.keywords
-         WHERE id = box_id;
-        PERFORM announce(ARRAY[box_id], ARRAY[fresh]);
-    END IF;
+    PERFORM announce(told_boxes, told_modseqs);
 END $$;
 COMMENT ON FUNCTION store_flags IS
-    'Apply STOREs to a mailbox in their order; uids holds those of all changes, counts how many belong to each.';
+    'Apply STOREs in their order: one change each element, uids of all changes in a row, counts how many belong to each, '
+    'calls which of them are one operation; boxes ascending.';
