@@ -64,6 +64,9 @@ image:  ## build the container image
 clean:  ## remove what can be made again (never the state directory)
 	rm -rf build dist src/*.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: bench
-bench: venv  ## measure the server beside Dovecot, where that is installed (BENCH='--quick': options, --help lists them)
+.PHONY: bench soak
+bench: venv  ## measure the server beside Dovecot and Cyrus, where installed (BENCH='--quick': options, --help lists them)
 	$(BIN)/python -m bench $(BENCH)
+
+soak: venv  ## half load for MINUTES=30: does memory grow, or anything else?
+	$(BIN)/python -m bench --soak $(or $(MINUTES),30) $(BENCH)

@@ -1,153 +1,117 @@
 """`python -m bench`: starts the servers, measures the workloads in turn, prints the table, ends what it started."""
 
 import argparse
-import contextlib
 import json
-import os
-import platform
 import resource
 import signal
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.dovecot import Dovecot
-from bench.engine import Driver, ScriptFailed
-from bench.figures import Figures
-from bench.measure import Measure, Scale
-from bench.report import as_json, table
-from bench.servers import Server, Sora, Unavailable, number_of_cores
+import attrs
+
+from bench.machine import describe, load, number_of_cores
+from bench.measure import Scale
+from bench.report import agreements, as_json, circumstances, table
+from bench.rounds import SERVERS, Rounds, Wanted, measure_all, say, started
+from bench.soak import soak
 from bench.workloads import WORKLOADS
 
-SERVERS: dict[str, type[Server]] = {"sora": Sora, "dovecot": Dovecot}
-_QUICK = Scale(messages=2_000, bulk=500, factor=0.25, seconds=4.0, idlers=400)
-_FULL = Scale(messages=10_000, bulk=1_000, factor=1.0, seconds=15.0, idlers=1_000)
+_QUICK = Scale(messages=2_000, bulk=500, huge=20_000, seconds=1.5, turns=5, crowd=1_000)
+_FULL = Scale(messages=10_000, bulk=1_000, huge=100_000, seconds=3.0, turns=8, crowd=10_000)
+_AGREE = 0.10
+"""By how much the largest ratio of some runs may exceed the smallest."""
+_FILES = 20_000
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure this server beside others.")
     parser.add_argument("--only", action="append", metavar="WORKLOAD", help="a name, or the beginning of names")
     parser.add_argument("--servers", default=",".join(SERVERS), help="default: %(default)s")
-    parser.add_argument("--rounds", type=int, help="rounds of each workload (default: 3, quick: 1)")
+    parser.add_argument("--rounds", type=int, help="rounds of each workload (default: 5, quick: 1)")
     parser.add_argument("--quick", action="store_true", help="small mailboxes and counts")
     parser.add_argument("--messages", type=int, help="messages of the big mailbox (10000, quick: 2000)")
+    parser.add_argument("--seconds", type=float, help="how long a window is (3, quick: 1.5)")
+    parser.add_argument("--workers", type=int, help="processes of this server (default: its own)")
     parser.add_argument("--settings", type=Path, help="TOML put after this server's configuration")
+    parser.add_argument("--agree", type=int, metavar="N", help="N whole runs: do their ratios agree within 10 %%?")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="half load for so long: is anything growing?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     parser.add_argument("--list", action="store_true", help="name the workloads")
     return parser.parse_args(arguments)
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
 def _chosen(only: Sequence[str] | None) -> list[str]:
     if not only:
         return list(WORKLOADS)
-    chosen = [name for name in WORKLOADS if name in only or any(name.startswith(begin) for begin in only)]
-    unknown = [begin for begin in only if not any(name.startswith(begin) for name in WORKLOADS)]
+    chosen, unknown = set(), []
+    for wanted in only:
+        found = [wanted] if wanted in WORKLOADS else [name for name in WORKLOADS if name.startswith(wanted)]
+        chosen.update(found)
+        unknown += [] if found else [wanted]
     if unknown:
         raise SystemExit(f"no workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
-    return chosen
+    return [name for name in WORKLOADS if name in chosen]
 
 
 def _scale(options: argparse.Namespace) -> Scale:
     base = _QUICK if options.quick else _FULL
     messages = base.messages if options.messages is None else max(100, min(options.messages, 1_000_000))
-    return Scale(messages, base.bulk, base.factor, base.seconds, base.idlers)
+    return attrs.evolve(base, messages=messages, seconds=options.seconds or base.seconds)
 
 
-def _machine() -> dict[str, object]:
-    return {
-        "cores": number_of_cores(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "load": [round(value, 2) for value in os.getloadavg()],
-        "at": time.strftime("%Y-%m-%d %H:%M"),
-    }
-
-
-def _start(options: argparse.Namespace, stack: contextlib.ExitStack) -> list[Server]:
-    root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mail-bench-", ignore_cleanup_errors=True)))
-    root.chmod(0o755)
-    running = []
-    for name in options.servers.split(","):
+def _wanted(options: argparse.Namespace) -> Wanted:
+    servers = options.servers.split(",")
+    for name in servers:
         if name not in SERVERS:
             raise SystemExit(f"no server {name}; there are {', '.join(SERVERS)}")
-        directory = root / name
-        directory.mkdir()
-        server: Server = SERVERS[name](directory)
-        if isinstance(server, Sora) and options.settings is not None:
-            server = Sora(directory, options.settings.read_text("utf-8"))
-        stack.callback(server.stop)
-        try:
-            server.start()
-        except Unavailable as error:
-            _say(f"{name} is left out: {error}")
-            continue
-        _say(f"{name} {server.version} runs")
-        running.append(server)
-    if not running:
-        raise SystemExit("no server to measure")
-    return running
+    settings = options.settings.read_text("utf-8") if options.settings is not None else ""
+    return Wanted(servers, settings, options.workers)
 
 
-def _round(name: str, server: Server, scale: Scale, driver: Driver) -> Figures | None:
-    measure = Measure(server, scale, driver)
-    try:
-        WORKLOADS[name].run(measure)
-        measure.figures.later = measure.settle()
-    except (ScriptFailed, OSError) as error:
-        _say(f"{name} on {server.name} failed: {error}")
-        return None
-    finally:
-        measure.close()
-    return measure.figures
+def _allow_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _FILES)) if hard > 0 else soft, hard))
 
 
-def _measure(
-    names: Sequence[str], servers: Sequence[Server], scale: Scale, rounds: int
-) -> dict[str, dict[str, list[Figures]]]:
-    driver = Driver()
-    results: dict[str, dict[str, list[Figures]]] = {}
-    for name in names:
-        results[name] = {}
-        try:
-            for server in list(servers) * rounds:
-                figures = _round(name, server, scale, driver)
-                if figures is not None:
-                    results[name].setdefault(server.name, []).append(figures)
-        except KeyboardInterrupt:
-            _say(f"interrupted in {name}")
-            break
-        _say(f"{name} measured")
-    return results
+def _run(options: argparse.Namespace, names: Sequence[str]) -> tuple[Rounds, dict[str, object]]:
+    machine = describe()
+    with started(_wanted(options)) as servers:
+        machine["servers"] = {server.name: server.version for server in servers}
+        results = measure_all(names, servers, _scale(options), max(1, options.rounds or (1 if options.quick else 5)))
+    machine["load after"] = load()
+    say_all = f"{json.dumps(machine)}\n\n{table(results)}\n\n{circumstances(results, number_of_cores())}\n"
+    sys.stdout.write(say_all)
+    sys.stdout.flush()
+    return results, machine
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the benchmark."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return its exit code."""
     options = _arguments(arguments)
     if options.list:
-        sys.stdout.writelines(f"{name:16} per {workload.item}\n" for name, workload in WORKLOADS.items())
-        return
+        sys.stdout.writelines(f"{name:18} per {workload.item}\n" for name, workload in WORKLOADS.items())
+        return 0
     names = _chosen(options.only)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 20_000)) if hard > 0 else soft, hard))
-    machine = _machine()
-    with contextlib.ExitStack() as stack:
-        servers = _start(options, stack)
-        machine["servers"] = {server.name: server.version for server in servers}
-        rounds = max(1, options.rounds or (1 if options.quick else 3))
-        results = _measure(names, servers, _scale(options), rounds)
-    machine["load after"] = [round(value, 2) for value in os.getloadavg()]
-    sys.stdout.write(f"{json.dumps(machine)}\n\n{table(results)}\n")
-    if options.json is not None:
-        options.json.write_text(json.dumps(as_json(results, machine), indent=1) + "\n", "utf-8")
+    _allow_files()
+    if options.soak is not None:
+        return soak(_wanted(options), 60 * options.soak, options.json)
+    runs = []
+    for number in range(max(1, options.agree or 1)):
+        if options.agree:
+            say(f"run {number + 1} of {options.agree}")
+        runs.append(_run(options, names))
+        if options.json is not None:
+            written = [as_json(*run) for run in runs]
+            options.json.write_text(json.dumps(written if options.agree else written[0], indent=1) + "\n", "utf-8")
+    if not options.agree:
+        return 0
+    text, apart = agreements([results for results, _ in runs], _AGREE)
+    sys.stdout.write(f"\n{text}\n\n")
+    sys.stdout.write("\n".join(apart) + "\n" if apart else f"all ratios agree within {100 * _AGREE:.0f} %\n")
+    return 1 if apart else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

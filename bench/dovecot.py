@@ -11,7 +11,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bench.servers import HOST, PASSWORD, USERS, Server, Unavailable, number_of_cores, user
+from bench.machine import number_of_cores
+from bench.servers import HOST, PASSWORD, USERS, Server, Unavailable, certificate, user
 
 _CONFIGURATION = """
 base_dir = {directory}/run
@@ -19,7 +20,9 @@ state_dir = {directory}/state
 log_path = {directory}/dovecot.log
 protocols = imap lmtp
 listen = {host}
-ssl = no
+ssl = yes
+ssl_cert = <{certificate}
+ssl_key = <{key}
 disable_plaintext_auth = no
 default_internal_user = {internal}
 default_internal_group = {internal_group}
@@ -72,7 +75,9 @@ service imap-login {{
     port = {imap}
   }}
   inet_listener imaps {{
-    port = 0
+    address = {host}
+    port = {imaps}
+    ssl = yes
   }}
 }}
 service imap {{
@@ -103,7 +108,7 @@ class Dovecot(Server):
     """Dovecot with IMAP and LMTP."""
 
     name = "dovecot"
-    rest = "server"
+    crowd = 400  # a process of half a megabyte for each
 
     def start(self) -> None:
         """Start it on empty mailboxes."""
@@ -121,11 +126,19 @@ class Dovecot(Server):
                 raise Unavailable(f"dovecot's {name} is not installed (Debian: dovecot-{name}d)")
         self._command = [binary, "-F", "-c", str(self.directory / "dovecot.conf")]
         self._configure()
+        self.run()
+
+    def run(self) -> None:
+        """Start it on what is kept."""
         self.launch(self._command)
 
     def _configure(self) -> None:
         internal, login, mail = self._users()
+        cert, key = certificate(self.directory)
         text = _CONFIGURATION.format(
+            certificate=cert,
+            key=key,
+            imaps=self.imaps_port,
             directory=self.directory,
             host=HOST,
             imap=self.imap_port,
@@ -139,8 +152,7 @@ class Dovecot(Server):
         )
         text = text.replace(f"group = {internal.pw_gid}", f"group = {_group(internal.pw_gid)}")
         (self.directory / "dovecot.conf").write_text(text, "utf-8")
-        lines = "".join(f"{user(number)}:{{PLAIN}}{PASSWORD}::::::\n" for number in range(1, USERS + 1))
-        (self.directory / "users").write_text(lines, "utf-8")
+        self.add_users(1, USERS)
         self.directory.chmod(0o755)
         place = self.directory / "mail"
         place.mkdir()
@@ -157,14 +169,13 @@ class Dovecot(Server):
         except KeyError as error:
             raise Unavailable(f"dovecot needs the accounts of its package: {error}") from None
 
-    def again(self, *, cold: bool) -> None:
-        """Restart it; cold: without indexes and caches. The list of UIDs, which cannot be made again, stays."""
-        self.stop()
-        if cold:
-            self._forget()
-        self.launch(self._command)
+    def add_users(self, first: int, last: int) -> None:
+        """Put them into the file that it reads passwords from."""
+        with (self.directory / "users").open("a", encoding="utf-8") as file:
+            file.writelines(f"{user(number)}:{{PLAIN}}{PASSWORD}::::::\n" for number in range(first, last + 1))
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Remove indexes and caches. The list of UIDs, which cannot be made again, stays."""
         for folder, _, files in os.walk(self.directory / "mail"):
             for name in files:
                 if name in _STOPPED:

@@ -2,14 +2,17 @@
 
 A script is a list of steps. A step sends octets and waits for an answer: `lines` of them, of which the last begins
 with `token`, or (0) a complete line that begins with `token` at the end of what came. Latency is taken from the first
-step of a script to the end of the last one.
+step of a script to the end of the last one. A step may pause before it is sent; what comes meanwhile is let go by.
 """
 
 import contextlib
+import heapq
+import itertools
 import select
 import socket
+import ssl
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -18,16 +21,21 @@ _TAIL = 1024
 _STALL = 30.0
 """Seconds without an octet after which a run is given up."""
 _RECEIVE = 1 << 18
+_WAITING = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 @attrs.define
 class Step:
-    """Octets to send and the answer to wait for; `done` is what the final line says when all is well."""
+    """Octets to send and the answer to wait for; `done` is what the final line says when all is well.
+
+    `pause` is how many seconds to wait before; a fresh connection whose first step pauses is opened after that.
+    """
 
     send: bytes
     token: bytes
     lines: int = 0
     done: bytes = b""
+    pause: float = 0.0
 
 
 Script = Sequence[Step]
@@ -44,6 +52,8 @@ class Line:
     address: tuple[str, int]
     fresh: bool = False
     """Connect anew for each script."""
+    context: ssl.SSLContext | None = None
+    """Speak TLS."""
     sock: socket.socket | None = None
     scripts: Iterator[Script] = attrs.Factory(lambda: iter(()))
     script: Script = ()
@@ -51,12 +61,32 @@ class Line:
     tail: bytes = b""
     unsent: memoryview | None = None
     began: float = 0.0
+    shaking: bool = False
+    parked: bool = False
 
     def open(self) -> None:
         """Connect; on loopback that takes no time."""
-        self.sock = socket.create_connection(self.address, timeout=10)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.setblocking(False)
+        sock = socket.create_connection(self.address, timeout=10)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
+        if self.context is not None:
+            sock = self.context.wrap_socket(sock, do_handshake_on_connect=False)
+            self.shaking = True
+        self.sock = sock
+
+    def shake(self) -> int:
+        """Go on with the handshake; return the events to wait for, none when it is done."""
+        assert isinstance(self.sock, ssl.SSLSocket)  # noqa: S101  for the type
+        try:
+            self.sock.do_handshake()
+        except ssl.SSLWantReadError:
+            return select.EPOLLIN
+        except ssl.SSLWantWriteError:
+            return select.EPOLLIN | select.EPOLLOUT
+        except OSError as error:
+            raise ScriptFailed(f"handshake: {error}") from None
+        self.shaking = False
+        return 0
 
     def close(self) -> None:
         """Hang up."""
@@ -74,6 +104,14 @@ class Outcome:
     octets: int = 0
 
 
+@attrs.frozen
+class Tick:
+    """Something to do again and again while scripts run."""
+
+    seconds: float
+    call: Callable[[], None]
+
+
 class Driver:
     """Runs scripts on connections until they end or a time has passed."""
 
@@ -84,15 +122,22 @@ class Driver:
         self._buffer = bytearray(_RECEIVE)
         self._view = memoryview(self._buffer)
         self._deadline = 0.0
+        self._parked: list[tuple[float, int, Line]] = []
+        self._numbers = itertools.count()
+        self._tick: Tick | None = None
+        self._tick_at = 0.0
 
-    def run(self, work: Iterable[tuple[Line, Iterable[Script]]], *, seconds: float) -> Outcome:
+    def run(
+        self, work: Iterable[tuple[Line, Iterable[Script]]], *, seconds: float, tick: Tick | None = None
+    ) -> Outcome:
         """Run each connection's scripts one after the other, beginning none after so many seconds.
 
-        Raises `ScriptFailed`. Connections stay open unless they are fresh ones.
+        What still pauses then is given up. Raises `ScriptFailed`. Connections stay open unless they are fresh ones.
         """
         self._outcome = Outcome()
         start = time.perf_counter()
         self._deadline = start + seconds
+        self._tick, self._tick_at = tick, start
         try:
             for line, scripts in work:
                 line.scripts = iter(scripts)
@@ -105,6 +150,7 @@ class Driver:
                 with contextlib.suppress(OSError):
                     self._epoll.unregister(number)
             self._lines.clear()
+            self._parked.clear()
         self._outcome.seconds = time.perf_counter() - start
         return self._outcome
 
@@ -120,18 +166,50 @@ class Driver:
 
     def _turn(self) -> None:
         poll, lines = self._epoll.poll, self._lines
-        while lines:
-            events = poll(_STALL)
-            if not events:
-                raise ScriptFailed(f"no answer for {_STALL:.0f} s to {next(iter(lines.values())).script[:1]}")
+        heard = time.perf_counter()
+        while lines or self._parked:
+            events = poll(self._patience())
+            if self._parked or self._tick is not None:
+                self._on_time()
+            if events:
+                heard = time.perf_counter()
+            elif time.perf_counter() - heard > _STALL and (busy := [one for one in lines.values() if not one.parked]):
+                raise ScriptFailed(f"no answer for {_STALL:.0f} s to {busy[0].script[busy[0].at : busy[0].at + 1]}")
             for number, event in events:
                 line = lines.get(number)
                 if line is None:
+                    continue
+                if line.shaking:
+                    self._shake(line)
                     continue
                 if event & select.EPOLLOUT:
                     self._send(line)
                 if event & ~select.EPOLLOUT:
                     self._receive(line)
+
+    def _patience(self) -> float:
+        """Return for how long nothing may happen."""
+        if not self._parked and self._tick is None:
+            return _STALL
+        due = min((self._parked[0][0] if self._parked else self._deadline, self._deadline + 1.0))
+        if self._tick is not None:
+            due = min(due, self._tick_at)
+        return max(0.0, min(_STALL, due - time.perf_counter()))
+
+    def _on_time(self) -> None:
+        now = time.perf_counter()
+        if self._tick is not None and now >= self._tick_at:
+            self._tick.call()
+            self._tick_at = max(self._tick_at + self._tick.seconds, time.perf_counter())
+        while self._parked and (self._parked[0][0] <= now or now >= self._deadline):
+            line = heapq.heappop(self._parked)[2]
+            if now >= self._deadline:
+                self._release(line)
+                continue
+            line.parked = False
+            if line.at == 0:
+                line.began = now
+            self._begin_step(line, rested=True)
 
     def _next_script(self, line: Line) -> None:
         script = next(line.scripts, None) if time.perf_counter() < self._deadline else None
@@ -142,17 +220,31 @@ class Driver:
             self._release(line)
             return
         line.script, line.at, line.began = script, 0, time.perf_counter()
+        self._begin_step(line)
+
+    def _begin_step(self, line: Line, *, rested: bool = False) -> None:
+        if line.script[line.at].pause and not rested:
+            line.parked = True
+            due = time.perf_counter() + line.script[line.at].pause
+            heapq.heappush(self._parked, (due, next(self._numbers), line))
+            return
         if line.sock is None:
             line.open()
             self._register(line)
-        self._begin_step(line)
-
-    def _begin_step(self, line: Line) -> None:
+        if line.shaking:
+            self._shake(line)
+            return
         line.tail = b""
         octets = line.script[line.at].send
         if octets:
             line.unsent = memoryview(octets)
             self._send(line)
+
+    def _shake(self, line: Line) -> None:
+        assert line.sock is not None  # noqa: S101  for the type
+        self._epoll.modify(line.sock.fileno(), line.shake() or select.EPOLLIN)
+        if not line.shaking:
+            self._begin_step(line, rested=True)
 
     def _send(self, line: Line) -> None:
         assert line.sock is not None  # noqa: S101  for the type
@@ -161,7 +253,7 @@ class Driver:
         waiting = len(line.unsent)
         try:
             line.unsent = line.unsent[line.sock.send(line.unsent) :]
-        except BlockingIOError:
+        except _WAITING:
             pass
         except OSError as error:
             raise ScriptFailed(f"{error} sending {line.script[line.at].send[:60]!r}") from None
@@ -175,11 +267,13 @@ class Driver:
         assert line.sock is not None  # noqa: S101  for the type
         try:
             size = line.sock.recv_into(self._buffer)
-        except BlockingIOError:
+        except _WAITING:
             return
         except OSError:
             size = 0
         step = line.script[line.at]
+        if line.parked and size:
+            return
         if not size:
             raise ScriptFailed(f"connection closed after {step.send[:60]!r}: {line.tail[-200:]!r}")
         self._outcome.octets += size

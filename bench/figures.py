@@ -21,7 +21,9 @@ class Figures:
 
     Times are in seconds; `cpu` and `later` are CPU seconds by group of processes ("python", "postgres", "server"),
     `later` being what the server spent after the last answer until it was quiet. A command handles `items / commands`
-    items, such as the messages of one COPY. `values` are figures with units of their own, by name.
+    items, such as the messages of one COPY. `values` are figures with units of their own, by name. `driver` is what the
+    load generator used in the measured windows and `others` the rest of the machine; `sync` is how long the disk took
+    to keep 4 KiB just before.
     """
 
     items: int = 0
@@ -32,6 +34,8 @@ class Figures:
     cpu: dict[str, float] = attrs.Factory(dict)
     later: dict[str, float] = attrs.Factory(dict)
     driver: float = 0.0
+    others: float = 0.0
+    sync: float = 0.0
     values: dict[str, float] = attrs.Factory(dict)
 
     @property
@@ -61,6 +65,31 @@ class Figures:
 def _each(cpu: dict[str, float], items: int, group: str | None) -> float:
     seconds = sum(cpu.values()) if group is None else cpu.get(group, 0.0)
     return seconds * 1000 / items if items else 0.0
+
+
+def agreement(ratios: Sequence[float]) -> float:
+    """Return by how much the largest of some ratios exceeds the smallest: 0.1 for ten percent."""
+    return max(ratios) / min(ratios) - 1 if ratios and min(ratios) > 0 else float("inf")
+
+
+@attrs.frozen
+class Slope:
+    """A straight line through samples by least squares: its rise an hour, and the standard error of that."""
+
+    hourly: float
+    error: float
+
+
+def slope(seconds: Sequence[float], values: Sequence[float]) -> Slope:
+    """Return the rise of values over time; nothing and no end of doubt for fewer than three samples."""
+    count = len(seconds)
+    if count < 3:
+        return Slope(0.0, float("inf"))
+    middle, mean = sum(seconds) / count, sum(values) / count
+    spread = sum((at - middle) ** 2 for at in seconds)
+    rise = sum((at - middle) * (value - mean) for at, value in zip(seconds, values, strict=True)) / spread
+    rest = sum((value - mean - rise * (at - middle)) ** 2 for at, value in zip(seconds, values, strict=True))
+    return Slope(3600 * rise, 3600 * (rest / (count - 2) / spread) ** 0.5)
 
 
 @attrs.frozen

@@ -1,8 +1,8 @@
 """The messages that are measured with: told apart by a number, of realistic structure, always the same."""
 
 import base64
-import hashlib
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 _NAMES = ("Anna Ahrens", "Bela Bartok", "Clara Cook", "Dmitri Dorn", "Elsa Ek", "Farid Fox", "Grete Gul", "Hiro Hall")
 _WORDS = (
@@ -32,10 +32,8 @@ def _prose(number: int, octets: int) -> str:
 
 def _noise(number: int, octets: int) -> str:
     """Return base64 lines that do not compress."""
-    blocks, seed = [], hashlib.sha512(str(number).encode()).digest()
-    for counter in range(octets * 3 // 4 // 57 + 1):
-        blocks.append(base64.b64encode(hashlib.sha512(seed + counter.to_bytes(4, "big")).digest()[:57]).decode())
-    return "\r\n".join(blocks)
+    noise = Random(number).randbytes(octets * 3 // 4)  # noqa: S311  the same each time is what is wanted
+    return base64.encodebytes(noise).replace(b"\n", b"\r\n").decode("ascii").rstrip("\r\n")
 
 
 def message(number: int, octets: int) -> bytes:

@@ -1,6 +1,7 @@
 """Measures one round of one workload on one server: clocks and process trees around the load driver."""
 
 import resource
+import ssl
 import time
 from collections.abc import Iterable, Sequence
 
@@ -8,10 +9,11 @@ import attrs
 
 from bench.engine import Driver, Line, Outcome, Script
 from bench.figures import Figures
+from bench.machine import busy, sync_seconds
 from bench.mail import message
 from bench.processes import spent
 from bench.scripts import Imap, delivery, lmtp_greeting
-from bench.servers import PASSWORD, Server, user
+from bench.servers import PASSWORD, Server, Skipped, user
 
 _LOOK = 0.25
 _QUIET = 0.02 * _LOOK
@@ -20,19 +22,48 @@ _SETTLE = 60.0
 """Seconds a server is given to become quiet."""
 
 
+def _without_verification() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+_TLS = _without_verification()
+"""Certificates are of the benchmark's own making, and the client's work is not what is measured."""
+
+
 @attrs.frozen
 class Scale:
-    """How much is done: messages of the big mailbox, of bulk commands, a factor on counts, seconds a window at most."""
+    """How much is done: messages of three mailboxes, seconds of a window, turns of bulk commands, sessions in IDLE."""
 
     messages: int
     bulk: int
-    factor: float
+    huge: int
     seconds: float
-    idlers: int
+    turns: int
+    crowd: int
 
-    def count(self, full: int) -> int:
-        """Return a count of operations at this scale."""
-        return max(4, int(full * self.factor))
+    def count(self, rate: float) -> int:
+        """Return what has to be prepared for a window at a rate a second that no server is expected to reach."""
+        return max(4, int(rate * self.seconds))
+
+
+def settle(servers: Sequence[Server]) -> list[dict[str, float]]:
+    """Wait until servers are quiet; return the CPU that each used until it became so."""
+    trees, deadline = [server.tree for server in servers], time.monotonic() + _SETTLE
+    first = [tree.cpu() for tree in trees]
+    last, end, quiet = list(first), list(first), [0.0] * len(trees)
+    while any(quiet[n] < server.quiet for n, server in enumerate(servers)) and time.monotonic() < deadline:
+        time.sleep(_LOOK)
+        for n, tree in enumerate(trees):
+            now = tree.cpu()
+            if sum(spent(last[n], now).values()) < _QUIET:
+                quiet[n] += _LOOK
+            else:
+                quiet[n], end[n] = 0.0, now
+            last[n] = now
+    return [spent(begin, until) for begin, until in zip(first, end, strict=True)]
 
 
 def _own_cpu() -> float:
@@ -50,9 +81,9 @@ class Measure:
     figures: Figures = attrs.Factory(Figures)
     lines: list[Line] = attrs.Factory(list)
 
-    def line(self, address: tuple[str, int], *, fresh: bool = False) -> Line:
+    def line(self, address: tuple[str, int], *, fresh: bool = False, secure: bool = False) -> Line:
         """Return a connection that is closed after the round."""
-        line = Line(address, fresh=fresh)
+        line = Line(address, fresh=fresh, context=_TLS if secure else None)
         self.lines.append(line)
         return line
 
@@ -77,11 +108,15 @@ class Measure:
     def timed(self, work: Sequence[tuple[Line, Iterable[Script]]], *, items: int = 1, seconds: float = 0.0) -> Outcome:
         """Run and count; one script handles so many items."""
         tree = self.server.tree
-        before, driver = tree.cpu(), _own_cpu()
+        if not self.figures.sync:
+            self.figures.sync = sync_seconds(self.server.directory)
+        before, driver, machine = tree.cpu(), _own_cpu(), busy()
         outcome = self.driver.run(work, seconds=seconds or self.scale.seconds)
-        used = _own_cpu() - driver
-        self.figures.add_cpu(spent(before, tree.cpu()))
+        used, machine = _own_cpu() - driver, busy() - machine
+        cost = spent(before, tree.cpu())
+        self.figures.add_cpu(cost)
         self.figures.driver += used
+        self.figures.others += max(0.0, machine - used - sum(cost.values()))
         self.figures.items += items * len(outcome.latencies)
         self.figures.seconds += outcome.seconds
         self.figures.latencies += outcome.latencies
@@ -94,18 +129,15 @@ class Measure:
 
     def settle(self) -> dict[str, float]:
         """Wait until the server is quiet; return the CPU it used until it became so."""
-        tree, deadline = self.server.tree, time.monotonic() + _SETTLE
-        first = last = tree.cpu()
-        end, quiet = first, 0.0
-        while quiet < self.server.quiet and time.monotonic() < deadline:
-            time.sleep(_LOOK)
-            now = tree.cpu()
-            if sum(spent(last, now).values()) < _QUIET:
-                quiet += _LOOK
-            else:
-                quiet, end = 0.0, now
-            last = now
-        return spent(first, end)
+        return settle([self.server])[0]
+
+    def needs(self, capability: str) -> None:
+        """Raise `Skipped` unless the server says after LOGIN that it has a capability."""
+        ((line, imap),) = self.imap()
+        step = imap.command("CAPABILITY")
+        self.once(line, [step])
+        if capability.encode() not in line.tail.upper().split():
+            raise Skipped(f"{self.server.name} has no {capability}")
 
     def fill(self, number: int, count: int, octets: int = 2048) -> None:
         """Deliver until the inbox of a user nobody else delivers to has so many messages; done once a server."""

@@ -1,5 +1,7 @@
-"""What trees of processes cost: CPU time by their clocks, memory by /proc. Reads only; ends nothing."""
+"""What trees of processes cost: CPU time by their clocks, the rest by /proc. Reads only; ends nothing."""
 
+import contextlib
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -95,13 +97,45 @@ class Tree:
 
     def memory(self) -> int:
         """Return the proportional set size of all processes, in octets."""
+        return sum(self.memory_by_group().values())
+
+    def memory_by_group(self) -> dict[str, int]:
+        """Return the proportional set size, in octets, by group."""
+        total: dict[str, int] = {}
+        for pid, (group, _) in self._grouped().items():
+            with contextlib.suppress(OSError):
+                size = parse_pss((_PROC / str(pid) / "smaps_rollup").read_text())
+                total[group] = total.get(group, 0) + size
+        return total
+
+    def count(self, what: str) -> int:
+        """Return how many entries all processes have in a folder of /proc/PID: "fd" or "task" (threads)."""
         total = 0
         for pid in self._grouped():
-            try:
-                total += parse_pss((_PROC / str(pid) / "smaps_rollup").read_text())
-            except OSError:
-                continue
+            with contextlib.suppress(OSError):
+                total += len(os.listdir(_PROC / str(pid) / what))
         return total
+
+    def holder(self, server_port: int, client_port: int) -> int | None:
+        """Return which process holds the server's end of a TCP connection over IPv4; None if none is seen to."""
+        inode = connection_inode((_PROC / "net" / "tcp").read_text(), server_port, client_port)
+        for pid in self._grouped() if inode else ():
+            folder = _PROC / str(pid) / "fd"
+            with contextlib.suppress(OSError):
+                for name in os.listdir(folder):
+                    with contextlib.suppress(OSError):
+                        if os.readlink(folder / name) == f"socket:[{inode}]":
+                            return pid
+        return None
+
+
+def connection_inode(table: str, local_port: int, remote_port: int) -> int:
+    """Return the inode of the connection between two ports from the text of /proc/net/tcp; 0 for none."""
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].rpartition(":")[2], 16) == local_port and int(fields[2].rpartition(":")[2], 16) == remote_port:
+            return int(fields[9])
+    return 0
 
 
 def spent(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:

@@ -1,21 +1,22 @@
 """The servers that are measured: how one is described, and this project's own, on a throw-away state directory."""
 
 import contextlib
-import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.machine import evict
 from bench.processes import Tree
 
 HOST = "127.0.0.1"
 PASSWORD = "correct-horse"  # noqa: S105  of throw-away accounts
 USERS = 64
+"""Users that there are from the start; workloads of crowds add more."""
+_STAYED_MAX = 0.01
+"""Share of a server's pages that may stay in the page cache of a cold start."""
 _START = 60.0
 
 
@@ -23,8 +24,12 @@ class Unavailable(Exception):
     """Raised when a server is not installed or does not start; says why."""
 
 
+class Skipped(Exception):
+    """Raised by a workload that does not fit a server; says why."""
+
+
 def user(number: int) -> str:
-    """Return the address of a user, from 1 to `USERS`."""
+    """Return the address of a user, from 1 on."""
     return f"user{number:03d}@example.org"
 
 
@@ -45,12 +50,14 @@ class Server:
     rest = "server"
     quiet = 0.5
     """Seconds without work after which it has nothing left to do."""
+    crowd = 10_000
+    """Connections in IDLE that it is asked to hold at most."""
 
     def __init__(self, directory: Path) -> None:
         """Prepare; everything is kept in the directory."""
         self.directory = directory
         self.version = ""
-        self.imap_port, self.lmtp_port = free_ports(2)
+        self.imap_port, self.lmtp_port, self.imaps_port = free_ports(3)
         self.prepared: set[str] = set()
         """What workloads have put into this server already."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -59,6 +66,11 @@ class Server:
     def imap(self) -> tuple[str, int]:
         """Where it speaks IMAP."""
         return HOST, self.imap_port
+
+    @property
+    def imaps(self) -> tuple[str, int]:
+        """Where it speaks IMAP over TLS."""
+        return HOST, self.imaps_port
 
     @property
     def lmtp(self) -> tuple[str, int]:
@@ -75,9 +87,43 @@ class Server:
         """Start it with its users and wait until it answers. Raises `Unavailable`."""
         raise NotImplementedError
 
-    def again(self, *, cold: bool) -> None:
-        """Start it again; cold: with none of its own caches."""
+    def run(self) -> None:
+        """Start its program on what is kept."""
         raise NotImplementedError
+
+    def forget(self) -> None:
+        """Remove the caches and indexes that it can make again."""
+
+    def add_users(self, first: int, last: int) -> None:
+        """Create the users of these numbers, both included."""
+        raise NotImplementedError
+
+    def as_begun(self) -> None:
+        """Undo what a workload changed in how it is run."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether its program has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def again(self, *, cold: bool = False) -> None:
+        """Start it again; cold: without caches and indexes of its own, and with all its files only on disk.
+
+        Raises `Unavailable`, also if the kernel keeps more of the files in memory than a hundredth.
+        """
+        self.stop()
+        if cold:
+            self.forget()
+            stayed, pages = evict(self.directory)
+            if stayed > _STAYED_MAX * pages:
+                raise Unavailable(f"{stayed} of {pages} pages of {self.name}'s files stayed in the page cache")
+        self.run()
+
+    def again_forgetful(self) -> None:
+        """Start it again without caches and indexes of its own; files stay in the kernel's page cache."""
+        self.stop()
+        self.forget()
+        self.run()
 
     def launch(self, command: Sequence[str]) -> None:
         """Run the server's program and wait for both ports."""
@@ -86,10 +132,10 @@ class Server:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory, start_new_session=True
             )
         deadline = time.monotonic() + _START
-        for address in (self.imap, self.lmtp):
+        for address, greets in ((self.imap, True), (self.lmtp, True), (self.imaps, False)):
             while True:
                 with contextlib.suppress(OSError), socket.create_connection(address, timeout=5) as sock:
-                    if sock.recv(1):
+                    if not greets or sock.recv(1):
                         break
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise Unavailable(f"{self.name} did not start: {self._last_words()}")
@@ -111,73 +157,15 @@ class Server:
             process.wait()
 
 
-_SORA = """
-[process]
-hostname = "mx.example.org"
-[logging]
-level = "warn"
-[embedded]
-state = "{state}"
-[auth]
-bcrypt_cost = 10
-cache_ttl = "1h"
-[uploader]
-wake_interval = "1s"
-[servers.imap]
-addr = "{host}:{imap}"
-[servers.lmtp]
-addr = "{host}:{lmtp}"
-"""
-
-
-class Sora(Server):
-    """This project's server on its embedded PostgreSQL, whose settings are durable, and a directory of bodies."""
-
-    name = "sora"
-    groups = {"postgres": "postgres"}
-    rest = "python"
-    quiet = 1.75  # more than the uploader's wake_interval
-
-    def __init__(self, directory: Path, settings: str = "") -> None:
-        """Prepare; `settings` is TOML that is put after the benchmark's own."""
-        super().__init__(directory)
-        self._settings = settings
-
-    def start(self) -> None:
-        """Start it on an empty state directory and create the users."""
-        state = self.directory / "state"
-        state.mkdir()
-        # PostgreSQL, which does not run as root, must be able to enter.
-        for path in (self.directory, state):
-            path.chmod(0o755)
-        text = _SORA.format(state=state, host=HOST, imap=self.imap_port, lmtp=self.lmtp_port)
-        self._config.write_text(text + self._settings, "utf-8")
-        self._start()
-        command = [sys.executable, "-m", "bench.accounts", str(self._config)]
-        made = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)  # noqa: S603
-        if made.returncode:
-            self.stop()
-            raise Unavailable(f"sora's users could not be created: {made.stderr[-800:]}")
-        self.version = made.stdout.strip()
-
-    @property
-    def _config(self) -> Path:
-        return self.directory / "sora.toml"
-
-    def _start(self) -> None:
-        twistd = [sys.executable, "-m", "twisted", "--log-level=warn"]
-        if (script := Path(sys.executable).with_name("twistd")).exists():
-            twistd = [str(script), "--nodaemon", "--pidfile=", f"--logfile={self.directory / 'twistd.log'}"]
-        self.launch([*twistd, "sora", "--config", str(self._config)])
-
-    def again(self, *, cold: bool) -> None:
-        """Restart server and PostgreSQL; cold: without the local cache of bodies."""
-        self.stop()
-        if cold:
-            shutil.rmtree(self.directory / "state" / "cache", ignore_errors=True)
-        self._start()
-
-
-def number_of_cores() -> int:
-    """Return how many processors may be used."""
-    return len(os.sched_getaffinity(0))
+def certificate(directory: Path) -> tuple[Path, Path]:
+    """Make a certificate and its key, the same kind for all servers (P-256); return their paths."""
+    found, key = directory / "bench-cert.pem", directory / "bench-key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "30", "-subj", f"/CN={HOST}", "-out", str(found), "-keyout", str(key)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=30)  # noqa: S603  our own arguments
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable(f"openssl makes no certificate: {error}") from None
+    # Servers read it under accounts of their own; the key is thrown away after the run.
+    key.chmod(0o644)
+    return found, key

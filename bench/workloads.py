@@ -1,7 +1,7 @@
 """The workloads of a mail store. Each prepares what it needs, outside of the measured time, and measures one round.
 
 Users: 1 to 32 are delivered to, 41 to 48 have a phone's inbox each, 49 has the big mailbox, 50 that of bulk commands,
-51 to 58 are stored and appended to, 60 is announced to.
+51 to 58 are stored and appended to, 59 has the huge mailbox, 60 is announced to, the crowd begins at 1001.
 """
 
 import itertools
@@ -11,7 +11,7 @@ from functools import partial
 import attrs
 
 from bench.engine import Line, Script
-from bench.idle import idle_memory, idle_notify
+from bench.idle import idle_crowd, idle_notify
 from bench.mail import message
 from bench.measure import Measure
 from bench.scripts import Imap, delivery, each, login_and_out
@@ -26,25 +26,31 @@ _numbers = itertools.count(1_000_000)
 
 
 def deliver(measure: Measure, *, octets: int, connections: int) -> None:
-    """Deliver over LMTP connections that stay open, to 32 recipients in turn."""
+    """Deliver over LMTP connections that stay open, to 32 recipients in turn.
+
+    Before it is measured each connection delivers two, so that processes and caches are there on all servers.
+    """
     lines = measure.lmtp(connections)
-    count = measure.scale.count(4000 if connections > 1 else 800)
-    texts = [message(next(_numbers), octets) for _ in range(count)]
+    rate = (1000 if connections == 1 else 3000) if octets == SMALL else (800 if connections == 1 else 1800)
+    texts = [message(next(_numbers), octets) for _ in range(measure.scale.count(rate))]
+    first = [message(next(_numbers), octets) for _ in range(2 * connections)]
+    before = (delivery(user(1 + number % 32), text) for number, text in enumerate(first))
+    measure.untimed((line, before) for line in lines)
+    measure.settle()
     scripts = (delivery(user(1 + number % 32), text) for number, text in enumerate(texts))
     measure.timed([(line, scripts) for line in lines])
 
 
-def sign_in(measure: Measure, *, connections: int) -> None:
-    """Connect, LOGIN, LOGOUT, as users who did so a moment ago."""
-    measure.untimed(
-        (measure.line(measure.server.imap, fresh=True), login_and_out(user(n), PASSWORD, 1)) for n in range(1, 33)
-    )
-    count = measure.scale.count(6000) // connections
+def sign_in(measure: Measure, *, connections: int, secure: bool = False) -> None:
+    """Connect, LOGIN, LOGOUT, as users who did so a moment ago; secure: with a full TLS handshake each time."""
+    address = measure.server.imaps if secure else measure.server.imap
+
+    def lines(count: int) -> list[Line]:
+        return [measure.line(address, fresh=True, secure=secure) for _ in range(count)]
+
+    measure.untimed((line, login_and_out(user(1 + n), PASSWORD, 1)) for n, line in enumerate(lines(32)))
     measure.timed(
-        [
-            (measure.line(measure.server.imap, fresh=True), login_and_out(user(1 + n), PASSWORD, count))
-            for n in range(connections)
-        ]
+        [(line, login_and_out(user(1 + n), PASSWORD, _REPEATS_MAX)) for n, line in enumerate(lines(connections))]
     )
 
 
@@ -61,21 +67,21 @@ def phone(measure: Measure) -> None:
         return [(measure.line(measure.server.imap, fresh=True), sessions(n, count)) for n in range(41, 49)]
 
     measure.untimed(all_users(1))
-    measure.timed(all_users(measure.scale.count(100)))
+    measure.timed(all_users(_REPEATS_MAX))
 
 
 def _over_and_over(measure: Measure, line: Line, imap: Imap, command: str, *, items: int = 1) -> None:
     """Run a command once unmeasured, then again and again for long enough that short ones are measured well."""
     measure.once(line, [imap.command(command)])
     steps = (imap.command(command) for _ in range(_REPEATS_MAX))
-    measure.timed([(line, each(steps))], items=items, seconds=measure.scale.seconds / 4)
+    measure.timed([(line, each(steps))], items=items, seconds=measure.scale.seconds / 2)
 
 
 def read_all(measure: Measure, *, what: str, limit: int | None = None, again: str = "") -> None:
     """FETCH the big mailbox whole, or its first `limit` messages, after one FETCH that is not measured.
 
-    `again`: the server is started again before the one that is measured, which includes SELECT; "kept" keeps what it
-    has on disk, "cold" makes it forget its caches and indexes.
+    `again`: the server is started again before the one that is measured, which includes SELECT: with all that it
+    "kept", with its caches and indexes "forgotten", or "cold", with all its files out of the page cache besides.
     """
     count = measure.scale.messages
     measure.fill(49, count)
@@ -85,10 +91,13 @@ def read_all(measure: Measure, *, what: str, limit: int | None = None, again: st
     if again:
         measure.once(line, [imap.command(command)])
         measure.close()
-        measure.server.again(cold=again == "cold")
+        if again == "forgotten":
+            measure.server.again_forgetful()
+        else:
+            measure.server.again(cold=again == "cold")
         ((line, imap),) = measure.imap(first=49)
         measure.settle()
-        measure.timed([(line, [[imap.command("SELECT INBOX"), imap.command(command)]])], items=wanted)
+        measure.timed([(line, [[imap.command("SELECT INBOX"), imap.command(command)]])], items=wanted, seconds=60)
         return
     _over_and_over(measure, line, imap, command, items=wanted)
 
@@ -100,17 +109,33 @@ def select(measure: Measure) -> None:
     _over_and_over(measure, line, imap, "SELECT INBOX")
 
 
-def search(measure: Measure, *, criteria: str) -> None:
-    """SEARCH the big mailbox."""
+def select_again(measure: Measure) -> None:
+    """SELECT a huge mailbox again and again: all that it needs is in the server's memory."""
+    step, huge = min(1000, measure.scale.huge), measure.scale.huge
+    measure.fill(59, step)
+    ((line, imap),) = measure.imap(first=59, mailbox="INBOX")
+    if "huge" not in measure.server.prepared:
+        copies = [[imap.command(f"COPY 1:{step} huge")] for _ in range(huge // step)]
+        measure.once(line, [imap.command("CREATE huge")], *copies)
+        measure.server.prepared.add("huge")
+        measure.settle()
+    _over_and_over(measure, line, imap, "SELECT huge")
+    measure.figures.values["messages"] = huge
+
+
+def search(measure: Measure, *, command: str) -> None:
+    """SEARCH or SORT the big mailbox."""
+    if command.startswith("SORT"):
+        measure.needs("SORT")
     measure.fill(49, measure.scale.messages)
     ((line, imap),) = measure.imap(first=49, mailbox="INBOX")
-    _over_and_over(measure, line, imap, f"SEARCH {criteria}")
+    _over_and_over(measure, line, imap, command)
 
 
 def append(measure: Measure) -> None:
     """APPEND with literals that need no invitation, eight connections, each to its own mailbox."""
     opened = measure.imap(8, first=51, mailbox="INBOX")
-    count = measure.scale.count(2400) // 8
+    count = measure.scale.count(1500) // 8
     texts = [[message(next(_numbers), SMALL) for _ in range(count)] for _ in opened]
     measure.timed(
         [
@@ -125,10 +150,9 @@ def store_single(measure: Measure) -> None:
     for number in range(51, 59):
         measure.fill(number, 100)
     opened = measure.imap(8, first=51, mailbox="INBOX")
-    count = measure.scale.count(2400) // 8
 
     def steps(imap: Imap) -> Iterator[Script]:
-        for number in range(count):
+        for number in range(_REPEATS_MAX):
             sign = "+" if number // 100 % 2 == 0 else "-"
             yield [imap.command(f"STORE {number % 100 + 1} {sign}FLAGS (\\Flagged)")]
 
@@ -139,7 +163,7 @@ def _bulk(measure: Measure, *steps: Callable[[Imap, int], list[str]], timed: int
     """Run commands that belong together some times over; the one at index `timed` of them is measured."""
     measure.fill(50, measure.scale.bulk)
     ((line, imap),) = measure.imap(first=50, mailbox="INBOX")
-    for _ in range(max(3, measure.scale.count(10))):
+    for _ in range(measure.scale.turns):
         turn = next(_numbers)
         for number, step in enumerate(steps):
             script = [imap.command(text) for text in step(imap, turn)]
@@ -199,10 +223,11 @@ def expunge(measure: Measure) -> None:
 
 @attrs.frozen
 class Workload:
-    """A workload by name: what one item of it is, and the function that measures a round."""
+    """A workload by name: what one item of it is, the function that measures a round, how many rounds at most."""
 
     item: str
     run: Callable[[Measure], None]
+    rounds: int = 100
 
 
 def _deliveries() -> dict[str, Workload]:
@@ -215,26 +240,37 @@ def _deliveries() -> dict[str, Workload]:
     }
 
 
+_FLAGS = partial(read_all, what="(UID FLAGS)")
+_ALL_ENVELOPES = partial(read_all, what=_ENVELOPES)
+_BODIES = partial(read_all, what="(UID BODY.PEEK[])", limit=1000)
+
 WORKLOADS: dict[str, Workload] = {
     **_deliveries(),
     "login": Workload("session", partial(sign_in, connections=16)),
+    "tls-login": Workload("session", partial(sign_in, connections=16, secure=True)),
     "phone": Workload("session", phone),
     "select": Workload("command", select),
-    "flags": Workload("message", partial(read_all, what="(UID FLAGS)")),
-    "envelopes": Workload("message", partial(read_all, what=_ENVELOPES)),
-    "bodies": Workload("message", partial(read_all, what="(UID BODY.PEEK[])", limit=1000)),
-    "search-flags": Workload("command", partial(search, criteria="UNSEEN NOT FLAGGED")),
-    "search-subject": Workload("command", partial(search, criteria="SUBJECT invoice")),
+    "select-again": Workload("command", select_again),
+    "flags": Workload("message", _FLAGS),
+    "envelopes": Workload("message", _ALL_ENVELOPES),
+    "bodies": Workload("message", _BODIES),
+    "search-flags": Workload("command", partial(search, command="SEARCH UNSEEN NOT FLAGGED")),
+    "search-subject": Workload("command", partial(search, command="SEARCH SUBJECT invoice")),
+    "sort": Workload("command", partial(search, command="SORT (DATE) UTF-8 ALL")),
     "append": Workload("message", append),
     "store": Workload("command", store_single),
     "store-all": Workload("message", store_all),
     "copy": Workload("message", copy),
     "move": Workload("message", move),
     "expunge": Workload("message", expunge),
-    "idle-notify": Workload("delivery", idle_notify),
-    "idle-memory": Workload("session", idle_memory),
-    "bodies-disk": Workload("message", partial(read_all, what="(UID BODY.PEEK[])", limit=1000, again="kept")),
-    "envelopes-cold": Workload("message", partial(read_all, what=_ENVELOPES, again="cold")),
-    "flags-cold": Workload("message", partial(read_all, what="(UID FLAGS)", again="cold")),
+    "idle-notify": Workload("delivery", partial(idle_notify, workers=1)),
+    "idle-notify-2": Workload("delivery", partial(idle_notify, workers=2)),
+    "idle-10k": Workload("session", partial(idle_crowd, secure=False), rounds=1),
+    "idle-10k-tls": Workload("session", partial(idle_crowd, secure=True), rounds=1),
+    "bodies-disk": Workload("message", partial(_BODIES, again="kept")),
+    "flags-restart": Workload("message", partial(_FLAGS, again="forgotten")),
+    "envelopes-restart": Workload("message", partial(_ALL_ENVELOPES, again="forgotten")),
+    "flags-cold": Workload("message", partial(_FLAGS, again="cold")),
+    "envelopes-cold": Workload("message", partial(_ALL_ENVELOPES, again="cold")),
 }
-"""By name, in the order in which they are measured; cold ones last, because they start servers again."""
+"""By name, in the order in which they are measured; last those that start servers again."""

@@ -3,7 +3,7 @@
 import socket
 import threading
 
-from bench.engine import Driver, Line, ScriptFailed, Step
+from bench.engine import Driver, Line, ScriptFailed, Step, Tick
 from bench.mail import message
 from bench.scripts import Imap, delivery
 from twisted.trial import unittest
@@ -64,6 +64,32 @@ class EngineTests(unittest.SynchronousTestCase):
         self.addCleanup(listener.close)
         line = Line(listener.getsockname())
         self.assertEqual(Driver().run([(line, [[Imap().command("NOOP")]])], seconds=0).latencies, [])
+
+    def test_a_step_pauses_before_it_is_sent_and_what_comes_meanwhile_is_let_go_by(self) -> None:
+        line = self.peer((b"x1 IDLE\r\n", [b"+ go\r\n", b"* 4 EXISTS\r\n"]), (b"DONE\r\n", [b"x1 OK\r\n"]))
+        script = [Imap().idle(), Step(b"DONE\r\n", b"x1 ", done=b"OK", pause=0.02)]
+        outcome = Driver().run([(line, [script])], seconds=5)
+        self.assertGreaterEqual(outcome.latencies[0], 0.02)
+
+    def test_a_first_pause_is_not_part_of_the_latency(self) -> None:
+        line = self.peer((b"x1 NOOP\r\n", [b"x1 OK\r\n"]))
+        step = Imap().command("NOOP")
+        step.pause = 0.05
+        outcome = Driver().run([(line, [[step]])], seconds=5)
+        self.assertGreaterEqual(outcome.seconds, 0.05)
+        self.assertLess(outcome.latencies[0], 0.05)
+
+    def test_what_still_pauses_at_the_end_is_given_up(self) -> None:
+        line = Line(("127.0.0.1", 1), fresh=True)
+        outcome = Driver().run([(line, [[Step(b"", b"", pause=60.0)]])], seconds=0.02)
+        self.assertEqual(outcome.latencies, [])
+        self.assertLess(outcome.seconds, 5)
+
+    def test_a_tick_is_called_again_and_again_while_scripts_run(self) -> None:
+        calls: list[int] = []
+        line = Line(("127.0.0.1", 1), fresh=True)
+        Driver().run([(line, [[Step(b"", b"", pause=60.0)]])], seconds=0.1, tick=Tick(0.02, lambda: calls.append(1)))
+        self.assertGreater(len(calls), 2)
 
 
 class MailTests(unittest.SynchronousTestCase):

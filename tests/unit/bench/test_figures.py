@@ -1,9 +1,11 @@
 """The benchmark's arithmetic: a wrong percentile would be believed for years."""
 
 import math
+from typing import Any
 
-from bench.figures import Figures, percentile, ratio, summary
-from bench.report import as_json, number, table
+from bench.figures import Figures, agreement, percentile, ratio, slope, summary
+from bench.report import agreements, as_json, circumstances, number, table
+from bench.soak import slopes
 from twisted.trial import unittest
 
 
@@ -65,6 +67,56 @@ class FiguresTests(unittest.SynchronousTestCase):
         self.assertIsNone(ratio([], []))
 
 
+class SlopeTests(unittest.SynchronousTestCase):
+    """What rises, and how sure that is."""
+
+    def test_a_straight_rise_is_found_without_doubt(self) -> None:
+        found = slope([0.0, 10.0, 20.0, 30.0], [5.0, 6.0, 7.0, 8.0])
+        self.assertAlmostEqual(found.hourly, 360.0)
+        self.assertAlmostEqual(found.error, 0.0)
+
+    def test_what_goes_up_and_down_does_not_rise_and_is_in_doubt(self) -> None:
+        found = slope([0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 2.0, 1.0])
+        self.assertAlmostEqual(found.hourly, 0.0)
+        self.assertGreater(found.error, 100.0)
+
+    def test_two_samples_say_nothing(self) -> None:
+        self.assertEqual(slope([0.0, 1.0], [0.0, 9.0]).error, float("inf"))
+
+    def sample(self, seconds: float, memory: float) -> dict[str, Any]:
+        return {"seconds": seconds, "python MiB": memory, "threads": 9, "done": {}, "tables MiB": {"messages": 3.0}}
+
+    def test_a_leak_is_named_and_the_beginning_is_left_out(self) -> None:
+        leak = [self.sample(n * 10.0, 100.0 + n) for n in range(60)]
+        self.assertEqual(slopes(leak, 600.0)[1], ["python MiB"])
+        early = [self.sample(n * 10.0, min(100.0 + n, 115.0)) for n in range(60)]
+        self.assertEqual(slopes(early, 600.0)[1], [])
+
+
+class AgreementTests(unittest.SynchronousTestCase):
+    """Whether whole runs say the same."""
+
+    def run_of(self, rate: float) -> dict[str, dict[str, list[Figures]]]:
+        sora = Figures(items=int(rate), seconds=1.0, latencies=[0.1], cpu={"python": 0.001 * rate})
+        dovecot = Figures(items=100, seconds=1.0, latencies=[0.1], cpu={"server": 0.2})
+        return {"append": {"sora": [sora], "dovecot": [dovecot]}}
+
+    def test_the_largest_is_compared_with_the_smallest(self) -> None:
+        self.assertAlmostEqual(agreement([1.0, 1.1, 1.05]), 0.1)
+        self.assertEqual(agreement([]), float("inf"))
+
+    def test_runs_that_agree_leave_nothing_to_name(self) -> None:
+        self.assertEqual(agreements([self.run_of(100), self.run_of(105)], 0.1)[1], [])
+
+    def test_runs_that_differ_are_named(self) -> None:
+        text, apart = agreements([self.run_of(100), self.run_of(150)], 0.1)
+        self.assertEqual(apart, ["append on sora: rate of 2 runs, 50 % apart"])
+        self.assertIn("1.00 1.50", text)
+
+    def test_a_run_that_lacks_a_workload_does_not_agree(self) -> None:
+        self.assertEqual(len(agreements([self.run_of(100), {}], 0.1)[1]), 2)
+
+
 class ReportTests(unittest.SynchronousTestCase):
     """The table and the JSON."""
 
@@ -95,3 +147,11 @@ class ReportTests(unittest.SynchronousTestCase):
         self.assertEqual(
             [number(v) for v in (12345.6, 123.4, 12.34, 0.01234, 0.0)], ["12,346", "123", "12.3", "0.0123", "0"]
         )
+
+    def test_circumstances_name_what_the_client_and_others_used(self) -> None:
+        results = self.results()
+        results["append"]["sora"][0].driver = 0.03
+        results["append"]["sora"][0].others = 0.5
+        results["append"]["sora"][0].sync = 0.00025
+        row = [cell.strip() for cell in circumstances(results, 2).splitlines()[2].split("|")[1:-1]]
+        self.assertEqual(row, ["append", "sora", "300", "10", "25", "0.25"])
