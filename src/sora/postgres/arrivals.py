@@ -1,11 +1,10 @@
 """Insertion of messages: what arrives together is inserted and committed together, in one statement."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from psycopg2 import Binary
 from twisted.internet.defer import Deferred
 
 from sora.aio import deferred
@@ -13,25 +12,33 @@ from sora.core import limits
 from sora.core.errors import CommitUnknown, LimitReached, NoSuchMailbox, UidsExhausted
 from sora.core.ids import BodyId, MailboxId, ModSeq, Uid
 from sora.postgres.batch import Batches
-from sora.postgres.rows import strip, stripped
-from sora.postgres.statement import Statement, integers
+from sora.postgres.binary import BinaryStatement, octets, texts
+from sora.postgres.rows import strip
+from sora.postgres.statement import integers
 from sora.postgres.work import Database
 from sora.store.model import BodyRef, Inserted, Named, NewBody, NewMessage
 
+_BODIES: Final = """
+    %(scopes)s, %(hashes)s, %(sizes)s, %(keys)s, %(datas)s, %(sent_ats)s, %(sent_days)s, %(threads)s, %(envelopes)s,
+    %(structures)s, %(plain_structures)s, %(headers)s, %(subjects)s, %(base_subjects)s, %(sorts_from)s, %(sorts_to)s,
+    %(sorts_cc)s, %(displays_from)s, %(displays_to)s, %(message_ids)s, %(answers)s, %(references_of)s, %(previews)s,
+    %(completes)s, %(fields_of)s, %(header_texts)s, %(texts)s"""
 _CALL: Final = """
-SELECT * FROM insert_messages(
-    %(described)s, %(hashes)s, %(envelopes)s, %(structures)s, %(plain_structures)s, %(headers)s, %(datas)s,
-    {boxes}, %(body_ordinals)s, %(traces)s, %(bits)s, %(words)s, %(dates)s, %(lines)s, %(windows)s,
-    %(surplus)s, %(keywords_max)s)
+SELECT json_agg(json_build_array(ordinal, outcome, uid_validity, uid, modseq, body_id, object_key, stored))::text
+  FROM insert_messages(
+    {bodies},
+    {boxes}, %(body_ordinals)s, %(traces)s, %(bits)s, %(words)s, %(dates)s, %(lines)s, %(windows)s, %(surplus)s,
+    %(keywords_max)s)
 """
-_INSERT: Final = Statement(_CALL.format(boxes="%(boxes)s"))
+_INSERT: Final = BinaryStatement(_CALL.format(bodies=_BODIES, boxes="%(boxes)s"))
 # A mailbox that is named is found as this statement begins; 0 is none.
-_INSERT_NAMED: Final = Statement(
+_INSERT_NAMED: Final = BinaryStatement(
     _CALL.format(
+        bodies=_BODIES,
         boxes="""
     ARRAY(SELECT coalesce(u.id, (SELECT b.id FROM mailboxes AS b WHERE b.account_id = u.account AND b.name = u.name), 0)
             FROM unnest(%(boxes)s::bigint[], %(accounts)s::bigint[], %(names)s::text[])
-                 WITH ORDINALITY AS u (id, account, name, n) ORDER BY u.n)"""
+                 WITH ORDINALITY AS u (id, account, name, n) ORDER BY u.n)""",
     )
 )
 IN_FLIGHT_MAX: Final = 2
@@ -74,103 +81,115 @@ class Arrivals:
         ]
         chosen = [index for index, outcome in enumerate(outcomes) if outcome is None]
         if chosen:
-            bodies: dict[tuple[str, bytes], tuple[int, NewBody]] = {}
-            ordinals = []
-            surplus: list[str] = []
-            for index in chosen:
-                body = messages[index].body
-                ordinal, kept = bodies.setdefault((body.scope, body.hash), (len(bodies) + 1, body))
-                ordinals.append(ordinal)
-                if body.data is None and body.object_key != kept.object_key:
-                    surplus.append(body.object_key)
-            parameters = _bodies([body for _, body in bodies.values()])
-            parameters.update(_messages([messages[index] for index in chosen], ordinals))
-            parameters["surplus"] = surplus
-            statement = _INSERT_NAMED if "names" in parameters else _INSERT
-            rows = await self._database.change(statement, parameters)
-            for row in rows:
+            named, parameters = _parameters([messages[index] for index in chosen])
+            rows = await self._database.change(_INSERT_NAMED if named else _INSERT, parameters)
+            for row in json.loads(rows[0][0]):
                 index = chosen[row[0] - 1]
                 outcomes[index] = _outcome(row, messages[index].body)
         return [outcome if outcome is not None else CommitUnknown("no answer for a message") for outcome in outcomes]
 
 
-def _bodies(bodies: list[NewBody]) -> dict[str, Any]:
-    described = [_described(number, body) for number, body in enumerate(bodies, 1)]
-    return {
-        "described": json.dumps(described, ensure_ascii=False),
-        "hashes": [Binary(body.hash) for body in bodies],
-        "envelopes": [Binary(body.described.envelope) for body in bodies],
-        "structures": [Binary(body.described.structure) for body in bodies],
-        "plain_structures": [Binary(body.described.body) for body in bodies],
-        "headers": [None if body.described.header is None else Binary(body.described.header) for body in bodies],
-        "datas": [None if body.data is None else Binary(body.data) for body in bodies],
-    }
-
-
-def _described(number: int, body: NewBody) -> dict[str, Any]:
-    described = body.described
-    return {
-        "n": number,
-        "scope": body.scope,
-        "size": body.size,
-        "object_key": body.object_key,
-        "stored": body.data is None,
-        "sent_at": None if described.sent_at is None else described.sent_at.isoformat(),
-        "sent_day": None if described.sent_day is None else described.sent_day.isoformat(),
-        "thread": described.thread,
-        "subject": strip(described.subject),
-        "base_subject": strip(described.base_subject),
-        "sort_from": strip(described.sort_from),
-        "sort_to": strip(described.sort_to),
-        "sort_cc": strip(described.sort_cc),
-        "display_from": strip(described.display_from),
-        "display_to": strip(described.display_to),
-        "message_id": None if described.message_id is None else strip(described.message_id),
-        "in_reply_to": None if described.in_reply_to is None else strip(described.in_reply_to),
-        "refs": stripped(described.references) or None,
-        "preview": strip(described.preview),
-        "complete": described.text_complete,
-        "fields": {strip(name): strip(text) for name, text in described.fields.items()},
-        "header_text": strip(described.header_text),
-        "body_text": strip(described.body_text),
-    }
-
-
-def _messages(messages: list[NewMessage], ordinals: list[int]) -> dict[str, Any]:
-    words = {str(n): list(message.keywords) for n, message in enumerate(messages, 1) if message.keywords}
-    lines = [
-        None if message.suppress is None else Binary(message.suppress[0].encode("utf-8", "replace"))
-        for message in messages
-    ]
-    return {
-        **_boxes([message.mailbox for message in messages]),
-        "body_ordinals": integers(ordinals),
-        "traces": [Binary(message.trace) for message in messages],
+def _parameters(messages: list[NewMessage]) -> tuple[bool, dict[str, Any]]:
+    """Return whether mailboxes are named, and what the statement takes."""
+    kept: dict[tuple[str, bytes], NewBody] = {}
+    surplus: list[str] = []
+    for message in messages:
+        body = message.body
+        first = kept.setdefault((body.scope, body.hash), body)
+        if body.data is None and body.object_key != first.object_key:
+            surplus.append(body.object_key)
+    # Two batches with the same bodies wait for each other only if they insert them in different orders.
+    places = sorted(kept)
+    ordinals = {place: number for number, place in enumerate(places, 1)}
+    mailboxes = [message.mailbox for message in messages]
+    parameters = {
+        **_bodies([kept[place] for place in places]),
+        **_boxes(mailboxes),
+        "body_ordinals": integers(ordinals[message.body.scope, message.body.hash] for message in messages),
+        "traces": octets(message.trace for message in messages),
         "bits": integers(message.flags for message in messages),
-        "words": json.dumps(words),
-        "dates": "{" + ",".join(_date(message.internal_date) for message in messages) + "}",
-        "lines": lines,
-        "windows": [None if message.suppress is None else message.suppress[1] for message in messages],
-        "keywords_max": limits.KEYWORDS_MAX,
+        "words": _words(messages),
+        "dates": _moments(message.internal_date for message in messages),
+        "lines": octets(
+            None if message.suppress is None else message.suppress[0].encode("utf-8", "replace") for message in messages
+        ),
+        "windows": _literal(None if message.suppress is None else str(message.suppress[1]) for message in messages),
+        "surplus": texts(surplus),
+        "keywords_max": str(limits.KEYWORDS_MAX),
     }
+    return "names" in parameters, parameters
+
+
+def _bodies(bodies: list[NewBody]) -> dict[str, Any]:
+    described = [body.described for body in bodies]
+    return {
+        "scopes": texts([body.scope for body in bodies]),
+        "hashes": octets([body.hash for body in bodies]),
+        "sizes": integers([body.size for body in bodies]),
+        "keys": texts([body.object_key for body in bodies]),
+        "datas": octets([body.data for body in bodies]),
+        "sent_ats": _moments([one.sent_at for one in described]),
+        "sent_days": _literal([None if one.sent_day is None else one.sent_day.isoformat() for one in described]),
+        "threads": integers([one.thread for one in described]),
+        "envelopes": octets([one.envelope for one in described]),
+        "structures": octets([one.structure for one in described]),
+        "plain_structures": octets([one.body for one in described]),
+        "headers": octets([one.header for one in described]),
+        "subjects": texts([one.subject for one in described]),
+        "base_subjects": texts([one.base_subject for one in described]),
+        "sorts_from": texts([one.sort_from for one in described]),
+        "sorts_to": texts([one.sort_to for one in described]),
+        "sorts_cc": texts([one.sort_cc for one in described]),
+        "displays_from": texts([one.display_from for one in described]),
+        "displays_to": texts([one.display_to for one in described]),
+        "message_ids": texts([one.message_id for one in described]),
+        "answers": texts([one.in_reply_to for one in described]),
+        # No message id has a "<" in it.
+        "references_of": texts(["<".join(one.references) or None for one in described]),
+        "previews": texts([one.preview for one in described]),
+        "completes": _literal(["t" if one.text_complete else "f" for one in described]),
+        "fields_of": texts([_fields(one.fields) for one in described]),
+        "header_texts": texts([one.header_text for one in described]),
+        "texts": texts([one.body_text for one in described]),
+    }
+
+
+def _fields(fields: dict[str, str]) -> str:
+    text = json.dumps(fields, ensure_ascii=False)
+    # A NUL would be an escape that jsonb refuses.
+    return (
+        text
+        if "\\u0000" not in text
+        else json.dumps({strip(k): strip(v) for k, v in fields.items()}, ensure_ascii=False)
+    )
+
+
+def _words(messages: list[NewMessage]) -> str:
+    return json.dumps({str(n): list(message.keywords) for n, message in enumerate(messages, 1) if message.keywords})
+
+
+def _literal(values: Iterable[str | None]) -> str:
+    """Write an array of values that hold nothing to be quoted."""
+    return "{" + ",".join(["NULL" if value is None else value for value in values]) + "}"
+
+
+def _moments(moments: Iterable[datetime | None]) -> str:
+    return _literal([None if moment is None else f'"{moment.isoformat()}"' for moment in moments])
 
 
 def _boxes(mailboxes: "list[MailboxId | Named]") -> dict[str, Any]:
     named = [mailbox if isinstance(mailbox, Named) else None for mailbox in mailboxes]
+    boxes = integers(None if isinstance(mailbox, Named) else mailbox for mailbox in mailboxes)
     if not any(named):
-        return {"boxes": integers(mailbox for mailbox in mailboxes if not isinstance(mailbox, Named))}
+        return {"boxes": boxes}
     return {
-        "boxes": [None if isinstance(mailbox, Named) else mailbox for mailbox in mailboxes],
-        "accounts": [None if name is None else name.account for name in named],
-        "names": [None if name is None else strip(name.name) for name in named],
+        "boxes": boxes,
+        "accounts": integers(None if name is None else name.account for name in named),
+        "names": texts(None if name is None else name.name for name in named),
     }
 
 
-def _date(moment: datetime | None) -> str:
-    return "NULL" if moment is None else f'"{moment.isoformat()}"'
-
-
-def _outcome(row: "tuple[Any, ...]", body: NewBody) -> Outcome:
+def _outcome(row: list[Any], body: NewBody) -> Outcome:
     _, outcome, uid_validity, uid, modseq, body_id, object_key, stored = row
     if outcome == "no mailbox":
         return NoSuchMailbox("the mailbox does not exist")

@@ -9,6 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from sora.aio import timeout
 from sora.core.errors import DatabaseUnavailable
 from sora.postgres.adapter import Connection
+from sora.postgres.binary import BinaryConnection
 from sora.postgres.places import parameters, resolve
 from sora.postgres.settings import DatabaseSettings
 
@@ -67,7 +68,7 @@ class Opener:
         raise reason
 
     async def _open_address(self, place: str, where: dict[str, str]) -> Connection:
-        connection = Connection(self.reactor)
+        connection = BinaryConnection(self.reactor)
         connection.place = place
         try:
             await self._limited(connection.connect(**self._parameters, **where))

@@ -19,8 +19,9 @@ class Statement:
     whose text differs from call to call: pass those as `str`.
     """
 
-    __slots__ = ("execute", "name", "prepare", "text")
-    # text: as written; prepare: prepares it and executes it, in one round trip; execute: once it is prepared
+    __slots__ = ("execute", "name", "names", "prepare", "text")
+    # text: as written; names: of its parameters, in order; prepare: prepares it and executes it, in one round trip;
+    # execute: once it is prepared
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -35,6 +36,7 @@ class Statement:
             return f"${names.index(name) + 1}"
 
         body = _PARAMETER.sub(numbered, text)
+        self.names = tuple(names)
         self.name = "sora_" + hashlib.blake2s(text.encode(), digest_size=8).hexdigest()
         values = ", ".join(f"%({name})s" for name in names)
         self.execute = f"EXECUTE {self.name}({values})" if names else f"EXECUTE {self.name}"

@@ -2,64 +2,74 @@
 -- How messages arrive, as one call. Whatever changes messages locks the mailbox's row (several in id order) before
 -- it reads what it changes, gives what it changes one new modseq, and NOTIFYs in the same transaction.
 
+-- Arrays have an element for each body, in the order of (scope, hash), so that no two callers wait for each other in
+-- turn. What has many octets is read by subscript: unnest would copy it.
 CREATE FUNCTION insert_bodies(
-    described jsonb, hashes bytea[], envelopes bytea[], structures bytea[], plain_structures bytea[],
-    headers bytea[], datas bytea[]
-) RETURNS TABLE (ordinal integer, id bigint, object_key text, stored boolean, fresh boolean)
-LANGUAGE plpgsql AS $$
+    scopes text[], hashes bytea[], sizes bigint[], keys text[], datas bytea[], sent_ats timestamptz[],
+    sent_days date[], threads bigint[], envelopes bytea[], structures bytea[], plain_structures bytea[],
+    headers bytea[], subjects text[], base_subjects text[], sorts_from text[], sorts_to text[], sorts_cc text[],
+    displays_from text[], displays_to text[], message_ids text[], answers text[], references_of text[],
+    previews text[], completes boolean[], fields_of text[], header_texts text[], texts text[],
+    OUT ids bigint[], OUT made bigint[]
+) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    made bigint[];
+    one record;
 BEGIN
-    WITH wanted AS MATERIALIZED (
-        SELECT d.*, hashes[d.n] AS hash
-          FROM jsonb_to_recordset(described) AS d (
-               n integer, scope text, size bigint, object_key text, stored boolean, sent_at timestamptz, sent_day date,
-               thread bigint, subject text, base_subject text, sort_from text, sort_to text, sort_cc text,
-               display_from text, display_to text, message_id text, in_reply_to text, refs text[], preview text)
-    ), body AS (
-        INSERT INTO bodies AS b (scope, hash, size, object_key, stored, sent_at, sent_day, thread, envelope, structure,
-                                 body, header, subject, base_subject, sort_from, sort_to, sort_cc, display_from,
-                                 display_to, message_id, in_reply_to, refs, preview)
-        SELECT scope, hash, size, object_key, stored, sent_at, sent_day, thread, envelopes[n], structures[n],
-               plain_structures[n], headers[n], subject, base_subject, sort_from, sort_to, sort_cc, display_from,
-               display_to, message_id, in_reply_to, refs, preview
-          FROM wanted ORDER BY scope, hash
+    ids := ARRAY(SELECT nextval('bodies_id_seq') FROM generate_series(1, cardinality(hashes)));
+    WITH body AS (
+        INSERT INTO bodies AS b (id, scope, hash, size, object_key, stored, sent_at, sent_day, thread, envelope,
+                                 structure, body, header, subject, base_subject, sort_from, sort_to, sort_cc,
+                                 display_from, display_to, message_id, in_reply_to, refs, preview)
+        SELECT u.id, u.scope, u.hash, u.size, u.object_key, datas[u.n] IS NULL, u.sent_at, u.sent_day, u.thread,
+               u.envelope, u.structure, u.body, headers[u.n], u.subject, u.base_subject, u.sort_from, u.sort_to,
+               u.sort_cc, u.display_from, u.display_to, u.message_id, u.in_reply_to,
+               -- No message id has a "<" in it.
+               string_to_array(u.refs, '<'), u.preview
+          FROM unnest(ids, scopes, hashes, sizes, keys, sent_ats, sent_days, threads, envelopes, structures,
+                      plain_structures, subjects, base_subjects, sorts_from, sorts_to, sorts_cc, displays_from,
+                      displays_to, message_ids, answers, references_of, previews) WITH ORDINALITY
+               AS u (id, scope, hash, size, object_key, sent_at, sent_day, thread, envelope, structure, body, subject,
+                     base_subject, sort_from, sort_to, sort_cc, display_from, display_to, message_id, in_reply_to,
+                     refs, preview, n)
         ON CONFLICT (scope, hash) DO NOTHING
-        RETURNING b.id, b.scope, b.hash
-    ), placed AS (
-        SELECT body.id, t.* FROM body
-          JOIN wanted ON wanted.scope = body.scope AND wanted.hash = body.hash
-          JOIN jsonb_to_recordset(described) AS t (
-               n integer, size bigint, complete boolean, fields jsonb, header_text text, body_text text)
-            ON t.n = wanted.n
-    ), texts AS (
-        INSERT INTO body_texts (body_id, complete, fields, header_text, body_text)
-        SELECT placed.id, complete, fields, header_text, body_text FROM placed
-    ), staged AS (
-        INSERT INTO staged_bodies (body_id, size, data)
-        SELECT placed.id, placed.size, datas[placed.n] FROM placed WHERE datas[placed.n] IS NOT NULL
+        RETURNING b.id
     )
-    SELECT array_agg(body.id) INTO made FROM body;
+    SELECT coalesce(array_agg(body.id), '{}') INTO made FROM body;
+    INSERT INTO body_texts (body_id, complete, fields, header_text, body_text)
+    SELECT u.id, completes[u.n], fields_of[u.n]::jsonb, header_texts[u.n], texts[u.n]
+      FROM unnest(ids) WITH ORDINALITY AS u (id, n) WHERE u.id = ANY (made);
+    INSERT INTO staged_bodies (body_id, size, data)
+    SELECT u.id, sizes[u.n], datas[u.n]
+      FROM unnest(ids) WITH ORDINALITY AS u (id, n) WHERE u.id = ANY (made) AND datas[u.n] IS NOT NULL;
 
-    RETURN QUERY
-    SELECT d.n, b.id, b.object_key, b.stored, coalesce(b.id = ANY (made), false)
-      FROM jsonb_to_recordset(described) AS d (n integer, scope text)
-      JOIN bodies AS b ON b.scope = d.scope AND b.hash = hashes[d.n];
+    IF cardinality(made) < cardinality(ids) THEN
+        FOR one IN
+            SELECT b.id, u.n FROM unnest(ids, scopes, hashes) WITH ORDINALITY AS u (id, scope, hash, n)
+              LEFT JOIN bodies AS b ON b.scope = u.scope AND b.hash = u.hash
+             WHERE u.id <> ALL (made)
+        LOOP
+            ids[one.n] := one.id;
+        END LOOP;
+    END IF;
 END $$;
 COMMENT ON FUNCTION insert_bodies IS
-    'Store bodies that are new within their scope and find those that are not, in (scope, hash) order.';
+    'Store bodies that are new within their scope and find those that are not; `made` are the new ones.';
+
+CREATE FUNCTION bears(trace bytea, line bytea) RETURNS boolean LANGUAGE sql IMMUTABLE AS
+$$ SELECT position('\x0d0a'::bytea || line || '\x0d0a'::bytea IN '\x0d0a'::bytea || trace) > 0 $$;
+COMMENT ON FUNCTION bears IS 'Whether a trace header has that very line.';
 
 CREATE FUNCTION came_before(
     body bigint, account bigint, mailbox bigint, line bytea, seconds double precision
 ) RETURNS TABLE (uid bigint, modseq bigint) LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN m.mailbox_id = mailbox THEN m.uid ELSE 0 END, CASE WHEN m.mailbox_id = mailbox THEN m.modseq ELSE 0 END
       FROM messages AS m JOIN mailboxes AS b ON b.id = m.mailbox_id
-     WHERE m.body_id = body AND b.account_id = account AND position('\x0d0a'::bytea || line || '\x0d0a'::bytea IN '\x0d0a'::bytea || m.trace) > 0
+     WHERE m.body_id = body AND b.account_id = account AND bears(m.trace, line)
        AND m.internal_date > now() - make_interval(secs => seconds)
     UNION ALL
     SELECT 0, 0 FROM tombstones AS t
-     WHERE t.body_id = body AND t.account_id = account AND position('\x0d0a'::bytea || line || '\x0d0a'::bytea IN '\x0d0a'::bytea || t.trace) > 0
+     WHERE t.body_id = body AND t.account_id = account AND bears(t.trace, line)
        AND t.internal_date > now() - make_interval(secs => seconds)
     ORDER BY 1 DESC LIMIT 1
 $$;
@@ -67,8 +77,11 @@ COMMENT ON FUNCTION came_before IS
     'The earlier arrival of a delivery that its sender repeats: same body, account and recipient line.';
 
 CREATE FUNCTION insert_messages(
-    described jsonb, hashes bytea[], envelopes bytea[], structures bytea[], plain_structures bytea[],
-    headers bytea[], datas bytea[],
+    scopes text[], hashes bytea[], sizes bigint[], keys text[], datas bytea[], sent_ats timestamptz[],
+    sent_days date[], threads bigint[], envelopes bytea[], structures bytea[], plain_structures bytea[],
+    headers bytea[], subjects text[], base_subjects text[], sorts_from text[], sorts_to text[], sorts_cc text[],
+    displays_from text[], displays_to text[], message_ids text[], answers text[], references_of text[],
+    previews text[], completes boolean[], fields_of text[], header_texts text[], texts text[],
     boxes bigint[], body_ordinals integer[], traces bytea[], bits smallint[], words jsonb, dates timestamptz[],
     lines bytea[], windows double precision[], surplus text[], keywords_max integer
 ) RETURNS TABLE (
@@ -77,76 +90,91 @@ CREATE FUNCTION insert_messages(
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    bodies_id bigint[] := '{}';
-    bodies_key text[] := '{}';
-    bodies_stored boolean[] := '{}';
-    bodies_fresh boolean[] := '{}';
-    bodies_size bigint[] := '{}';
+    ids bigint[];
+    made bigint[];
+    put_keys text[] := keys;
+    now_stored boolean[];
     one record;
-    box mailboxes%ROWTYPE;
     before record;
-    spelled text[];
+    all_made boolean;
+    box bigint;
+    next_uid bigint;
+    known text[];
     merged text[];
-    announced bigint[] := '{}';
-    announced_modseqs bigint[] := '{}';
-    n_new integer := 0;
-    n_unseen integer := 0;
-    n_deleted integer := 0;
-    n_size bigint := 0;
-    n_deleted_size bigint := 0;
-    octets bigint;
-    used bigint[] := '{}';
+    wanted text[];
+    spelled text[];
+    -- What is inserted, in the order in which it will be.
+    new_ordinals integer[] := '{}';
+    new_bodies integer[] := '{}';
+    new_boxes bigint[] := '{}';
+    new_uids bigint[] := '{}';
+    new_modseqs bigint[] := '{}';
+    new_words text[] := '{}';
+    -- Mailboxes whose keywords became more.
+    more_boxes bigint[] := '{}';
+    more_words text[] := '{}';
+    announced bigint[];
+    announced_modseqs bigint[];
 BEGIN
-    FOR one IN
-        SELECT i.*, (described -> (i.ordinal - 1) ->> 'size')::bigint AS size
-          FROM insert_bodies(described, hashes, envelopes, structures, plain_structures, headers, datas) AS i
-    LOOP
-        bodies_id[one.ordinal] := one.id;
-        bodies_key[one.ordinal] := one.object_key;
-        bodies_stored[one.ordinal] := one.stored;
-        bodies_fresh[one.ordinal] := one.fresh;
-        bodies_size[one.ordinal] := one.size;
-    END LOOP;
-    IF coalesce(cardinality(bodies_id), 0) < jsonb_array_length(described) OR array_position(bodies_id, NULL) IS NOT NULL
-    THEN
-        RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'a body was collected in this very moment';
+    SELECT i.ids, i.made INTO ids, made
+      FROM insert_bodies(scopes, hashes, sizes, keys, datas, sent_ats, sent_days, threads, envelopes, structures,
+                         plain_structures, headers, subjects, base_subjects, sorts_from, sorts_to, sorts_cc,
+                         displays_from, displays_to, message_ids, answers, references_of, previews, completes,
+                         fields_of, header_texts, texts) AS i;
+    all_made := cardinality(made) = cardinality(ids);
+    IF NOT all_made THEN
+        IF array_position(ids, NULL) IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'a body was collected in this very moment';
+        END IF;
+        FOR one IN
+            SELECT b.object_key, b.stored, u.n FROM unnest(ids) WITH ORDINALITY AS u (id, n) JOIN bodies AS b ON b.id = u.id
+             WHERE u.id <> ALL (made)
+        LOOP
+            put_keys[one.n] := one.object_key;
+            now_stored[one.n] := one.stored;
+        END LOOP;
     END IF;
 
+    PERFORM FROM mailboxes AS b WHERE b.id = ANY (boxes) ORDER BY b.id FOR NO KEY UPDATE;
     FOR one IN
-        SELECT m.box, m.o::integer AS o, m.b, m.trace, m.flags, m.date, m.line, m.seconds,
-               CASE WHEN words ? (m.o::text) THEN ARRAY(SELECT jsonb_array_elements_text(words -> (m.o::text))) END AS words
-          FROM unnest(boxes, body_ordinals, traces, bits, dates, lines, windows)
-               WITH ORDINALITY AS m (box, b, trace, flags, date, line, seconds, o)
+        SELECT m.box, m.o::integer AS o, m.b, m.line, m.seconds, words -> m.o::text AS words,
+               b.id, b.account_id, b.uid_validity, b.uid_next, b.highest_modseq + 1 AS modseq, b.keywords
+          FROM unnest(boxes, body_ordinals, lines, windows) WITH ORDINALITY AS m (box, b, line, seconds, o)
+          LEFT JOIN mailboxes AS b ON b.id = m.box
          ORDER BY m.box, m.o
     LOOP
-        IF box.id IS DISTINCT FROM one.box THEN
-            IF n_new > 0 THEN
-                UPDATE mailboxes AS u SET uid_next = box.uid_next, highest_modseq = box.highest_modseq + 1,
-                       messages = u.messages + n_new, unseen = u.unseen + n_unseen, deleted = u.deleted + n_deleted,
-                       recent = u.recent + n_new, size = u.size + n_size, deleted_size = u.deleted_size + n_deleted_size,
-                       keywords = box.keywords
-                 WHERE u.id = box.id;
-                announced := announced || box.id;
-                announced_modseqs := announced_modseqs || (box.highest_modseq + 1);
-            END IF;
-            n_new := 0; n_unseen := 0; n_deleted := 0; n_size := 0; n_deleted_size := 0;
-            SELECT * INTO box FROM mailboxes WHERE id = one.box FOR NO KEY UPDATE;
-            IF NOT FOUND THEN
-                box := NULL;
-            END IF;
-        END IF;
-
-        ordinal := one.o; uid_validity := 0; uid := 0; modseq := 0; outcome := 'inserted';
-        body_id := bodies_id[one.b]; object_key := bodies_key[one.b]; stored := bodies_stored[one.b];
-        IF box.id IS NULL THEN
+        ordinal := one.o; uid_validity := coalesce(one.uid_validity, 0); uid := 0; modseq := 0; outcome := 'inserted';
+        body_id := ids[one.b]; object_key := put_keys[one.b]; stored := coalesce(now_stored[one.b], datas[one.b] IS NULL);
+        IF one.id IS NULL THEN
             outcome := 'no mailbox';
             RETURN NEXT;
             CONTINUE;
         END IF;
-        uid_validity := box.uid_validity;
+        IF box IS DISTINCT FROM one.id THEN
+            box := one.id;
+            next_uid := one.uid_next;
+            known := one.keywords;
+        END IF;
 
-        IF one.line IS NOT NULL AND (NOT bodies_fresh[one.b] OR bodies_id[one.b] = ANY (used)) THEN
-            SELECT * INTO before FROM came_before(body_id, box.account_id, box.id, one.line, one.seconds);
+        IF one.line IS NOT NULL AND one.b = ANY (new_bodies) THEN
+            SELECT s.uid, s.modseq, s.box INTO before
+              FROM unnest(new_ordinals, new_bodies, new_boxes, new_uids, new_modseqs) AS s (o, b, box, uid, modseq)
+              JOIN mailboxes AS b ON b.id = s.box
+             WHERE s.b = one.b AND b.account_id = one.account_id AND bears(traces[s.o], one.line)
+               AND coalesce(dates[s.o], now()) > now() - make_interval(secs => one.seconds)
+             ORDER BY (s.box = one.box) DESC LIMIT 1;
+            IF FOUND THEN
+                outcome := 'duplicate';
+                IF before.box = one.box THEN
+                    uid := before.uid;
+                    modseq := before.modseq;
+                END IF;
+                RETURN NEXT;
+                CONTINUE;
+            END IF;
+        END IF;
+        IF one.line IS NOT NULL AND NOT all_made AND ids[one.b] <> ALL (made) THEN
+            SELECT * INTO before FROM came_before(body_id, one.account_id, one.box, one.line, one.seconds);
             IF FOUND THEN
                 outcome := 'duplicate';
                 uid := before.uid;
@@ -155,63 +183,85 @@ BEGIN
                 CONTINUE;
             END IF;
         END IF;
-        IF box.uid_next > 4294967295 THEN
+        IF next_uid > 4294967295 THEN
             outcome := 'uids';
             RETURN NEXT;
             CONTINUE;
         END IF;
         spelled := NULL;
         IF one.words IS NOT NULL THEN
-            merged := keywords_merged(box.keywords, one.words);
-            IF cardinality(merged) > keywords_max AND cardinality(merged) > cardinality(box.keywords) THEN
+            wanted := ARRAY(SELECT jsonb_array_elements_text(one.words));
+            merged := keywords_merged(known, wanted);
+            IF cardinality(merged) > keywords_max AND cardinality(merged) > cardinality(known) THEN
                 outcome := 'keywords';
                 RETURN NEXT;
                 CONTINUE;
             END IF;
-            box.keywords := merged;
-            spelled := keywords_spelled(merged, one.words);
+            IF cardinality(merged) > cardinality(known) THEN
+                more_boxes := more_boxes || box;
+                more_words := more_words || merged::text;
+            END IF;
+            known := merged;
+            spelled := keywords_spelled(merged, wanted);
         END IF;
 
-        uid := box.uid_next;
-        modseq := box.highest_modseq + 1;
-        octets := bodies_size[one.b] + length(one.trace);
-        INSERT INTO messages (mailbox_id, uid, body_id, modseq, email_id, thread_id, internal_date, size, flags,
-                              keywords, trace)
-        VALUES (box.id, box.uid_next, bodies_id[one.b], box.highest_modseq + 1, nextval('email_ids'),
-                (described -> (one.b - 1) ->> 'thread')::bigint, coalesce(one.date, now()), octets, one.flags,
-                spelled, one.trace);
-        used := used || bodies_id[one.b];
-        box.uid_next := box.uid_next + 1;
-        n_new := n_new + 1;
-        n_size := n_size + octets;
-        n_unseen := n_unseen + (one.flags & 1 = 0)::integer;
-        IF one.flags & 8 <> 0 THEN
-            n_deleted := n_deleted + 1;
-            n_deleted_size := n_deleted_size + octets;
-        END IF;
+        uid := next_uid;
+        modseq := one.modseq;
+        next_uid := next_uid + 1;
+        new_ordinals := new_ordinals || one.o;
+        new_bodies := new_bodies || one.b;
+        new_boxes := new_boxes || box;
+        new_uids := new_uids || uid;
+        new_modseqs := new_modseqs || modseq;
+        new_words := new_words || spelled::text;
         RETURN NEXT;
     END LOOP;
-    IF n_new > 0 THEN
-        UPDATE mailboxes AS u SET uid_next = box.uid_next, highest_modseq = box.highest_modseq + 1,
-               messages = u.messages + n_new, unseen = u.unseen + n_unseen, deleted = u.deleted + n_deleted,
-               recent = u.recent + n_new, size = u.size + n_size, deleted_size = u.deleted_size + n_deleted_size,
-               keywords = box.keywords
-         WHERE u.id = box.id;
-        announced := announced || box.id;
-        announced_modseqs := announced_modseqs || (box.highest_modseq + 1);
-    END IF;
 
-    -- A body that is used again is no longer condemned; one that nobody uses is from the start.
-    UPDATE bodies AS b SET condemned_at = NULL WHERE b.id = ANY (used) AND b.condemned_at IS NOT NULL;
-    UPDATE bodies AS b SET condemned_at = now()
-      FROM unnest(bodies_id, bodies_fresh) AS u (id, fresh)
-     WHERE b.id = u.id AND u.fresh AND b.id <> ALL (used);
-    -- An object put for a body that was there already, under another key, belongs to nobody.
-    INSERT INTO discarded_objects (object_key)
-    SELECT d.object_key FROM jsonb_to_recordset(described) AS d (n integer, object_key text, stored boolean)
-     WHERE d.stored AND NOT bodies_fresh[d.n] AND d.object_key <> bodies_key[d.n]
-     UNION SELECT unnest(surplus)
-    ON CONFLICT DO NOTHING;
+    INSERT INTO messages (mailbox_id, uid, body_id, modseq, email_id, thread_id, internal_date, size, flags, keywords,
+                          trace)
+    SELECT u.box, u.uid, ids[u.b], u.modseq, nextval('email_ids'), threads[u.b], coalesce(dates[u.o], now()),
+           sizes[u.b] + length(traces[u.o]), bits[u.o], u.words::text[], traces[u.o]
+      FROM unnest(new_ordinals, new_bodies, new_boxes, new_uids, new_modseqs, new_words)
+           AS u (o, b, box, uid, modseq, words);
+    WITH sums AS (
+        SELECT u.box, max(u.uid) AS uid, max(u.modseq) AS modseq, count(*) AS n,
+               count(*) FILTER (WHERE bits[u.o] & 1 = 0) AS unseen,
+               count(*) FILTER (WHERE bits[u.o] & 8 <> 0) AS deleted,
+               sum(sizes[u.b] + length(traces[u.o])) AS size,
+               coalesce(sum(sizes[u.b] + length(traces[u.o])) FILTER (WHERE bits[u.o] & 8 <> 0), 0) AS deleted_size
+          FROM unnest(new_ordinals, new_bodies, new_boxes, new_uids, new_modseqs) AS u (o, b, box, uid, modseq)
+         GROUP BY u.box
+    ), changed AS (
+        UPDATE mailboxes AS b SET uid_next = s.uid + 1, highest_modseq = s.modseq, messages = b.messages + s.n,
+               unseen = b.unseen + s.unseen, deleted = b.deleted + s.deleted, recent = b.recent + s.n,
+               size = b.size + s.size, deleted_size = b.deleted_size + s.deleted_size
+          FROM sums AS s WHERE b.id = s.box
+        RETURNING b.id, b.highest_modseq
+    )
+    SELECT array_agg(c.id), array_agg(c.highest_modseq) INTO announced, announced_modseqs FROM changed AS c;
+    -- Each entry holds those before it, so the longest is the last.
+    UPDATE mailboxes AS b SET keywords = u.words::text[]
+      FROM unnest(more_boxes, more_words) WITH ORDINALITY AS u (box, words, n)
+     WHERE b.id = u.box AND u.n = (SELECT max(v.n) FROM unnest(more_boxes) WITH ORDINALITY AS v (box, n) WHERE v.box = u.box);
+
+    IF NOT all_made THEN
+        -- A body that is used again is no longer condemned.
+        UPDATE bodies AS b SET condemned_at = NULL
+         WHERE b.condemned_at IS NOT NULL AND b.id IN (SELECT ids[u.b] FROM unnest(new_bodies) AS u (b));
+        -- An object put for a body that was there already, under another key, belongs to nobody.
+        INSERT INTO discarded_objects (object_key)
+        SELECT keys[u.n] FROM unnest(ids) WITH ORDINALITY AS u (id, n)
+         WHERE u.id <> ALL (made) AND datas[u.n] IS NULL AND keys[u.n] <> put_keys[u.n]
+        ON CONFLICT DO NOTHING;
+    END IF;
+    IF cardinality(new_ordinals) < cardinality(boxes) THEN
+        -- A new body that nobody uses is condemned from the start.
+        UPDATE bodies AS b SET condemned_at = now()
+         WHERE b.id = ANY (made) AND b.id NOT IN (SELECT ids[u.b] FROM unnest(new_bodies) AS u (b));
+    END IF;
+    IF cardinality(surplus) > 0 THEN
+        INSERT INTO discarded_objects (object_key) SELECT unnest(surplus) ON CONFLICT DO NOTHING;
+    END IF;
     PERFORM announce(announced, announced_modseqs);
 END $$;
 COMMENT ON FUNCTION insert_messages IS
