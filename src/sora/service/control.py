@@ -78,10 +78,12 @@ class Channel(Int32StringReceiver):
     """One end of the channel."""
 
     MAX_LENGTH = MESSAGE_MAX
+    over = False
+    """Whether the other end is gone."""
 
     def tell(self, word: bytes, content: bytes = b"") -> None:
         """Say a word; nothing happens if the other end is gone."""
-        if self.transport is not None and self.connected:
+        if self.transport is not None and not self.over:
             self.sendString(word + b" " + content)  # type: ignore[no-untyped-call]
 
     def told(self, word: bytes, content: bytes) -> None:
@@ -96,4 +98,5 @@ class Channel(Int32StringReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
+        self.over = True
         self.closed()

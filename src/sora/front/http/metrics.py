@@ -66,6 +66,12 @@ class _Page(Resource):
         self._kept = kept
         self._expected = None if api_key is None else b"Bearer " + api_key
 
+    def render(self, request: Any) -> bytes | int:
+        if request.method in (b"GET", b"HEAD"):
+            return self.render_GET(request)
+        request.setHeader(b"allow", b"GET, HEAD")
+        return self._refuse(request, http.NOT_ALLOWED, b"")
+
     def render_GET(self, request: Any) -> bytes | int:  # noqa: N802  Twisted calls it
         if request.uri != PATH:
             return self._refuse(request, http.NOT_FOUND, b"not found\n")
