@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
+from sora.core.limits import PREVIEW_MAX
+from sora.mime import addresses
 from sora.mime.describe import describe
 from sora.mime.parse import parse
 from sora.mime.section import Kind, Section, UnknownEncoding, decoded, extract
+from sora.mime.text import squeeze
 from tests.unit.mime.grammar import check_body, check_envelope
 
 REAL = (
@@ -126,6 +129,26 @@ def _built(shape: list[list[str]]) -> bytes:
             inner.attach(MIMEText(text, "plain", "utf-8"))
         outer.attach(inner)
     return outer.as_bytes()
+
+
+class Shortcuts(unittest.SynchronousTestCase):
+    """What is usual is read another way, to the same end."""
+
+    @given(
+        st.lists(st.sampled_from([*map(bytes, zip(b'a. \t\r,:;@()[]<>"\\')), b"Ann ", b"<b@c.d>", b'"q, r" ', b"\xc3"]))
+    )
+    @settings(max_examples=2_000)
+    def test_usual_addresses_are_what_any_addresses_are(self, pieces: list[bytes]) -> None:
+        value = b"".join(pieces)
+        usual = addresses._usual(value)
+        if usual:
+            self.assertEqual(usual, addresses._any(value))
+
+    @given(st.lists(st.sampled_from(["w", " ", "\n\n", "\0", "long" * 30, " " * 300])))
+    def test_a_preview_is_the_beginning_of_all_words(self, pieces: list[str]) -> None:
+        text = "".join(pieces)
+        words = " ".join(text[: 20 * PREVIEW_MAX].replace("\0", "").split())
+        self.assertEqual(squeeze(text), words[:PREVIEW_MAX].strip())
 
 
 class WellFormed(unittest.SynchronousTestCase):

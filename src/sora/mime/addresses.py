@@ -13,6 +13,12 @@ _TOKEN: Final = re.compile(
     rb'|(?P<special>[,;:<>@.])|(?P<atom>\[[^\]]*+\]?|[^\s"(),;:<>@.\[]++)|(?P<other>.)',
     re.S,
 )
+_WORD: Final = rb'[^\s"(),;:<>@.\[]++(?:\.[^\s"(),;:<>@.\[]++)*+'
+_USUAL: Final = re.compile(
+    rb'\s*+(?:"([^"\\]*+)"\s*+|((?:[^\s"(),;:<>@\[]++ )*?[^\s"(),;:<>@\[]++)\s*+)?<(%b)@(%b)>\s*+(,|\Z)'
+    % (_WORD, _WORD)
+)
+"""One address as nearly all are written: a name or none, and angle brackets."""
 _COMMENT: Final = re.compile(rb"[()]|\\.?", re.S)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.S)
 _END: Final = (None, None, None, None)
@@ -24,6 +30,23 @@ _Word = tuple[bytes, bytes, bool]
 def addresses(value: bytes) -> list[Address]:
     """Return the addresses of a field's unfolded value, up to the limits; never raises."""
     value = value[:ENVELOPE_FIELD_MAX]
+    return _usual(value) or _any(value)
+
+
+def _usual(value: bytes) -> list[Address]:
+    """Return the addresses if all are written as nearly all are; otherwise none."""
+    found: list[Address] = []
+    at = 0
+    while len(found) < ADDRESSES_MAX and (match := _USUAL.match(value, at)) is not None:
+        quoted, name, local, host, comma = match.groups()
+        found.append((quoted.strip() or None if quoted is not None else name, None, local, host))
+        if not comma:
+            return found
+        at = match.end()
+    return []
+
+
+def _any(value: bytes) -> list[Address]:
     found: list[Address] = []
     words: list[_Word] = []
     comment: bytes | None = None

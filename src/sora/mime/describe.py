@@ -20,11 +20,12 @@ def describe(raw: bytes) -> Described:
     lists: dict[bytes, list[Address]] = {}
     envelope = structure.envelope_of(found, lists)
     values, header_text = header_texts(found)
-    subject = decode.words((headers.first(found, b"subject") or b"")[:ENVELOPE_FIELD_MAX]).replace("\0", "")
-    sent_at = date_time(headers.first(found, b"date") or b"")
-    own = message_ids(headers.first(found, b"message-id"))
-    answers = message_ids(headers.first(found, b"in-reply-to"))
-    references = message_ids(headers.first(found, b"references")) or answers[:1]
+    first = dict(reversed(found)).get
+    subject = decode.words(first(b"subject", b"")[:ENVELOPE_FIELD_MAX]).replace("\0", "")
+    sent_at = date_time(first(b"date", b""))
+    own = message_ids(first(b"message-id"))
+    answers = message_ids(first(b"in-reply-to"))
+    references = message_ids(first(b"references")) or answers[:1]
     body_text, preview, complete = text.texts(raw, parsed)
     size = root.body_start - root.header_start
     return Described(
@@ -62,7 +63,10 @@ def header_texts(found: list[Field]) -> tuple[dict[str, str], str]:
     lines: list[str] = []
     for key, value in found:
         name = fold(key.decode("latin-1"))
-        shown = fold(decode.words(value))
+        if value.isascii() and b"=?" not in value:
+            shown = value.decode("ascii").lower().replace("\0", "")
+        else:
+            shown = fold(decode.words(value))
         lines.append(f"{name}: {shown}")
         gathered.setdefault(name, []).append(shown)
     return {name: "\n".join(texts) for name, texts in gathered.items()}, "\n".join(lines)

@@ -84,6 +84,11 @@ def _field(seen: dict[bytes, bytes], name: bytes) -> bytes:
 
 
 def _address(address: Address) -> bytes:
+    name, route, mailbox, host = address
+    if route is None and mailbox is not None and host is not None:
+        together = mailbox + host if name is None else name + mailbox + host
+        if len(together) <= _QUOTED_MAX and _PLAIN.fullmatch(together):
+            return b'(%b NIL "%b" "%b")' % (b"NIL" if name is None else b'"' + name + b'"', mailbox, host)
     return b"(" + b" ".join([nstring(item) for item in address]) + b")"
 
 

@@ -91,4 +91,8 @@ def _preview_rank(part: Part) -> int:
 
 def squeeze(text: str) -> str:
     """Return the first `PREVIEW_MAX` characters with white space squeezed."""
+    # Nearly always the beginning has enough of them; its squeezed text begins that of the whole.
+    found = " ".join(text[: PREVIEW_MAX * 2].replace("\0", "").split())
+    if len(found) >= PREVIEW_MAX:
+        return found[:PREVIEW_MAX].strip()
     return " ".join(text[: PREVIEW_MAX * 20].replace("\0", "").split())[:PREVIEW_MAX].strip()
