@@ -68,6 +68,7 @@ class Parent(Starting):
         self._processes: set[ChildProcess] = set()
         self._departed: sums.Snapshot = {}
         """What children that are gone had counted."""
+        self._silent = 0
         self._figures = ProcessFigures("parent")
 
     # ------------------------------------------------------------ starting
@@ -175,16 +176,20 @@ class Parent(Starting):
 
     async def _gather(self) -> bytes:
         """Return the metrics of all processes as one text."""
-        asked = [aio.start(self._scraped(child)) for child in list(self._processes)]
-        await aio.gather(asked)
+        answers = await aio.gather([aio.start(self._scraped(child)) for child in list(self._processes)])
+        self._silent = answers.count(False)
         living = [child.last for child in self._processes]
         own = sums.add([taken(self._figures), sums.take([self])])
         everything = sums.add([own, self._departed, *living], highest=metrics.HIGHEST)
         return sums.render(everything)
 
-    async def _scraped(self, child: ChildProcess) -> None:
-        with contextlib.suppress(TimeoutError):
+    async def _scraped(self, child: ChildProcess) -> bool:
+        """Have a child tell its metrics; tells whether it did."""
+        try:
             await aio.timeout(child.scrape(), SCRAPE_LIMIT, self._reactor, TimeoutError)
+        except TimeoutError:
+            return False
+        return True
 
     def collect(self) -> "list[Metric]":
         """Return what is counted of the children."""
@@ -192,12 +197,14 @@ class Parent(Starting):
         alive.add_metric((), self.supervisor.alive)
         wanted = GaugeMetricFamily("sora_children_wanted", "Child processes there should be.")
         wanted.add_metric((), len(self.supervisor.slots))
+        silent = GaugeMetricFamily("sora_children_silent", "Child processes that did not tell their metrics in time.")
+        silent.add_metric((), self._silent)
         restarts = CounterMetricFamily(
             "sora_child_starts", "Child processes started, the first of each slot included.", labels=("slot",)
         )
         for slot in self.supervisor.slots.values():
             restarts.add_metric((slot.name,), slot.starts)
-        return [alive, wanted, restarts]
+        return [alive, wanted, silent, restarts]
 
     # ------------------------------------------------------------ the end
 
