@@ -13,6 +13,14 @@ UNAUTHENTICATED_TIME_MAX: Final = 60.0
 BAD_COMMANDS_MAX: Final = 20
 """Malformed commands in a row until the connection is closed."""
 
+# What a peer that does not read can make us hold
+WRITE_PIECE_MAX: Final = 262_144
+"""Octets given to the system at once; what is larger waits until the piece before it was taken."""
+SLOW_READER_TIME_MAX: Final = 120.0
+"""Seconds in which a peer must take a piece: 2 KB a second, slower than any line that mail is read over."""
+LINGER_TIME_MAX: Final = 30.0
+"""Seconds in which a peer must take the last words before its connection is reset."""
+
 # IMAP
 IMAP_LINE_MAX: Final = 65_536
 """Octets of one command without its literals (RFC 7162 4 asks for at least 8,192)."""

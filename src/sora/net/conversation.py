@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sora.core import limits
 from sora.net.wheel import Wheel
 
 E = TypeVar("E")
@@ -59,7 +60,7 @@ class Conversation(Protocol, ABC, Generic[E]):
         """Hold the whole conversation; returning closes the connection."""
 
     def expire(self) -> None:
-        """The deadline passed: say goodbye and close. Called by the wheel."""
+        """The deadline passed while nothing was being written: say goodbye and close."""
         self.close()
 
     def broke(self, failure: Failure) -> None:
@@ -72,6 +73,9 @@ class Conversation(Protocol, ABC, Generic[E]):
 
     async def receive(self) -> E:
         """Return the next event, waiting for it; what was sent so far is flushed before waiting."""
+        if self._slow:
+            # Whoever asks for more without reading what came waits, however much was sent ahead.
+            await self.drained()
         while not self._events:
             self.flush()
             self._resume_reading()
@@ -112,16 +116,28 @@ class Conversation(Protocol, ABC, Generic[E]):
             if not self.lost:
                 self.transport.write(data)
 
+    async def send_paced(self, data: bytes) -> None:
+        """Answer with any number of octets, in pieces, each when the peer has taken the one before."""
+        if len(data) <= limits.WRITE_PIECE_MAX:
+            self.send(data)
+        else:
+            for start in range(0, len(data), limits.WRITE_PIECE_MAX):
+                self.send(data[start : start + limits.WRITE_PIECE_MAX])
+                await self.drained()
+
     async def drained(self) -> None:
-        """Wait until the peer has taken enough for more to be made."""
+        """Wait until the peer has taken enough for more to be made; one that takes too long is cut off."""
         if self._output_size >= _FLUSH_AT:
             self.flush()
         while self._slow:
+            deadline = self.expires_at
+            self.expire_in(min(limits.SLOW_READER_TIME_MAX, deadline - self.wheel.now()))
             self._writing_paused = Deferred()
             try:
                 await self._writing_paused
             finally:
                 self._writing_paused = None
+            self.expires_at = deadline
 
     def expire_in(self, seconds: float) -> None:
         """Set the deadline, from now; `math.inf` for none."""
@@ -133,9 +149,21 @@ class Conversation(Protocol, ABC, Generic[E]):
     def close(self) -> None:
         """Flush and close; `converse` is cancelled when the transport says that it is lost."""
         self.flush()
+        self._end()
+
+    def _end(self) -> None:
         self.closing = True
         if not self.lost:
+            self.expire_in(limits.LINGER_TIME_MAX)
             self.transport.loseConnection()
+
+    def due(self) -> None:
+        """Take the wheel's word that the deadline has passed."""
+        if self.closing or self._writing_paused is not None:
+            self.log.info("a peer that takes nothing was cut off")
+            self.abort()
+        else:
+            self.expire()
 
     def abort(self) -> None:
         """Close without waiting for a peer that takes nothing any more."""
@@ -189,9 +217,8 @@ class Conversation(Protocol, ABC, Generic[E]):
             self.broke(failure)
         if not self.lost:
             self.flush()
-            self.closing = True
             self.transport.unregisterProducer()  # type: ignore[attr-defined]
-            self.transport.loseConnection()
+            self._end()
 
     def _wake(self) -> None:
         if self._waiting is not None and self._events:

@@ -17,7 +17,7 @@ class Expiring(Protocol):
     watched_at: int | None
     """The wheel's own note, None at first: in which bucket the member is."""
 
-    def expire(self) -> None:
+    def due(self) -> None:
         """The deadline has passed."""
 
 
@@ -57,7 +57,7 @@ class Wheel:
             for member in self._buckets.pop(second):
                 member.watched_at = None
                 if member.expires_at <= now:
-                    member.expire()
+                    member.due()
                 if member.expires_at > now and member.watched_at is None:
                     self.watch(member)
         if self._buckets and (self._call is None or not self._call.active()):

@@ -1,5 +1,7 @@
 """The conversation: one coroutine per connection, held back by its peer and by itself, ended cleanly."""
 
+import math
+
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -7,6 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from sora.core import limits
 from sora.net.conversation import Conversation
 from sora.net.wheel import Wheel
 
@@ -47,6 +50,11 @@ class Recorder(StringTransport):
     """Counts writes."""
 
     writes = 0
+    aborting = False
+
+    def abortConnection(self) -> None:  # noqa: N802
+        self.aborting = True
+        super().abortConnection()
 
     def write(self, data: bytes) -> None:
         self.writes += 1
@@ -132,3 +140,57 @@ class ConversationTests(SynchronousTestCase):
         self.echo.expire_in(2)
         self.clock.pump([1.0] * 4)
         self.assertTrue(self.transport.disconnecting)
+
+    def test_l10_a_peer_that_takes_nothing_is_cut_off(self) -> None:
+        self.echo.dataReceived(b"a")
+        self.echo.pauseProducing()
+        self.echo.dataReceived(b"b")
+        self.clock.pump([1.0] * int(limits.SLOW_READER_TIME_MAX - 1))
+        self.assertFalse(self.transport.aborting)
+        self.clock.pump([1.0] * 3)
+        self.assertTrue(self.transport.aborting)
+
+    def test_l10_a_peer_that_takes_a_piece_in_time_goes_on(self) -> None:
+        for _ in range(5):
+            self.echo.pauseProducing()
+            self.echo.dataReceived(b"a")
+            self.clock.pump([1.0] * int(limits.SLOW_READER_TIME_MAX - 2))
+            self.echo.resumeProducing()
+        self.assertFalse(self.transport.disconnecting)
+        self.assertEqual(self.echo.expires_at, math.inf)
+
+    def test_l10_waiting_for_commands_is_no_slow_reading(self) -> None:
+        self.echo.dataReceived(b"a")
+        self.clock.pump([60.0] * 100)
+        self.assertFalse(self.transport.disconnecting)
+
+    def test_l10_who_sends_without_reading_is_not_listened_to(self) -> None:
+        self.echo.pauseProducing()
+        self.echo.dataReceived(b"abc")
+        self.assertEqual(self.echo.seen, [b"a"])
+        self.assertEqual(self.transport.producerState, "paused")
+        self.echo.resumeProducing()
+        self.assertEqual(self.echo.seen, [b"a", b"b", b"c"])
+
+    def test_l10_a_large_answer_is_given_piece_by_piece(self) -> None:
+        piece = limits.WRITE_PIECE_MAX
+        sent = Deferred.fromCoroutine(self.echo.send_paced(b"x" * (3 * piece + 1)))
+        self.successResultOf(sent)
+        self.echo.flush()
+        self.assertEqual(len(self.transport.value()), 3 * piece + 1)
+        self.transport.clear()
+        self.echo.pauseProducing()
+        sent = Deferred.fromCoroutine(self.echo.send_paced(b"x" * (2 * piece)))
+        self.assertNoResult(sent)
+        self.assertEqual(len(self.transport.value()), piece)
+        self.echo.resumeProducing()
+        self.successResultOf(sent)
+        self.assertEqual(len(self.transport.value()), 2 * piece)
+
+    def test_last_words_that_are_not_taken_do_not_keep_the_connection(self) -> None:
+        self.echo.dataReceived(b"q")
+        self.assertTrue(self.transport.disconnecting)
+        self.clock.pump([1.0] * int(limits.LINGER_TIME_MAX - 1))
+        self.assertFalse(self.transport.aborting)
+        self.clock.pump([1.0] * 3)
+        self.assertTrue(self.transport.aborting)

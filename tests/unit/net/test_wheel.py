@@ -16,7 +16,7 @@ class Member:
         self.expired: list[float] = []
         self.again = 0.0
 
-    def expire(self) -> None:
+    def due(self) -> None:
         self.expired.append(self.wheel.now())
         if self.again:
             self.expires_at = self.wheel.now() + self.again

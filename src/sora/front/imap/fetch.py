@@ -188,7 +188,7 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: list[tuple[int
                 session.log.warn("a message cannot be read: {error}", error=error)
                 unread += 1
                 continue
-            session.send(line)
+            await session.send_paced(line)
         await session.drained()
     return unread
 

@@ -301,7 +301,10 @@ class ImapProtocol(Conversation[Incoming]):
     # ------------------------------------------------------------ endings
 
     def expire(self) -> None:
-        if not self.lost:
+        if self._busy and self.user is not None:
+            # A command has bounds of its own, and its client waits for the answer.
+            self.expire_in(self.services.idle_timeout)
+        elif not self.lost:
             self.send(responses.bye("idle for too long"))
             self.close()
 
