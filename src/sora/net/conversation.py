@@ -152,10 +152,12 @@ class Conversation(Protocol, ABC, Generic[E]):
         self._end()
 
     def _end(self) -> None:
-        self.closing = True
-        if not self.lost:
+        if not self.lost and not self.closing:
             self.expire_in(limits.LINGER_TIME_MAX)
+            # Twisted's TLS does not close as long as it has a producer.
+            self.transport.unregisterProducer()  # type: ignore[attr-defined]
             self.transport.loseConnection()
+        self.closing = True
 
     def due(self) -> None:
         """Take the wheel's word that the deadline has passed."""
@@ -216,9 +218,7 @@ class Conversation(Protocol, ABC, Generic[E]):
             self.log.failure("the conversation broke", failure)
             self.broke(failure)
         if not self.lost:
-            self.flush()
-            self.transport.unregisterProducer()  # type: ignore[attr-defined]
-            self._end()
+            self.close()
 
     def _wake(self) -> None:
         if self._waiting is not None and self._events:

@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from sora.aio import deferred
 from sora.auth.networks import Ip, ip_of
 from sora.core.errors import ConfigurationInvalid
+from sora.net.lean_port import LeanPort
 
 BACKLOG: Final = 4096
 """Connections waiting to be accepted; the kernel's `somaxconn` may lower it."""
@@ -141,14 +142,20 @@ def release(address: TcpAddress | UnixAddress) -> None:
         Path(address.path).unlink(missing_ok=True)
 
 
-def serve(listening: socket.socket, factory: Any, reactor: Any, *, tls: Any = None) -> IListeningPort:
+def serve(
+    listening: socket.socket, factory: Any, reactor: Any, *, tls: Any = None, lean: bool = False
+) -> IListeningPort:
     """Accept connections on a listening socket for a factory: the one place where a socket becomes a port.
 
-    `tls` is a `net.tls.Certificates` for TLS from the first byte. The port has a descriptor of its own, and stopping
-    it harms nobody else who serves the same socket.
+    `tls` is a `net.tls.Certificates` for TLS from the first byte; `lean` chooses `net.lean` instead of Twisted's own
+    transports. The port has a descriptor of its own, and stopping it harms nobody else who serves the same socket.
     """
+    if lean:
+        own = LeanPort(listening.dup(), factory, reactor=reactor, tls=tls)
+        own.startListening()
+        return own
     if tls is not None:
-        factory = TLSMemoryBIOFactory(tls, False, factory)
+        factory = TLSMemoryBIOFactory(tls, False, factory, clock=reactor)
     if listening.family == socket.AF_UNIX:
         port: Any = _UnixPort._fromListeningDescriptor(reactor, listening.fileno(), factory)  # type: ignore[no-untyped-call]
         port.startListening()
@@ -261,8 +268,9 @@ class Listener(Service):
         unix_mode: int = UNIX_MODE,
         drain: Callable[[], "Deferred[None]"] | None = None,
         listening: socket.socket | None = None,
+        lean: bool = False,
     ) -> None:
-        """Prepare to listen; `tls` is a `net.tls.Certificates` for TLS from the first byte.
+        """Prepare to listen; `tls` is a `net.tls.Certificates` for TLS from the first byte, `lean` as for `serve`.
 
         `listening` is a socket that someone else has bound and keeps; without it one is bound when this starts.
         """
@@ -275,6 +283,7 @@ class Listener(Service):
         self._drain = drain
         self._listening = listening
         self._owner = listening is None
+        self._lean = lean
         self._port: IListeningPort | None = None
 
     @property
@@ -286,7 +295,7 @@ class Listener(Service):
         """Listen. Raises `ConfigurationInvalid` if the address cannot be had."""
         if self._listening is None:
             self._listening = bind(self.address, backlog=self._backlog, unix_mode=self._unix_mode)
-        self._port = serve(self._listening, self._factory, self._reactor, tls=self._tls)
+        self._port = serve(self._listening, self._factory, self._reactor, tls=self._tls, lean=self._lean)
         super().startService()  # type: ignore[no-untyped-call]
         if self._owner:
             self.log.info("listening on {address}", address=self.bound)

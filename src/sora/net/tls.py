@@ -1,10 +1,12 @@
 """TLS contexts: certificates from files, followed when they change, and one of our own when there are none.
 
 RFC 7525 and RFC 8996: TLS 1.2 at least, no compression, no renegotiation. A pair of files that cannot be
-used (half written, key of another certificate) leaves the previous one in service.
+used (half written, key of another certificate) leaves the previous one in service. Each pair is made into two
+contexts: the standard library's for the lean transport, pyOpenSSL's for Twisted's own.
 """
 
 import os
+import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -26,6 +28,8 @@ from sora.core.errors import ConfigurationInvalid
 
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks at the files, which happen when a connection comes."""
+TICKETS: Final = 1
+"""Session tickets sent with a TLS 1.3 handshake; a mail client resumes with one, and OpenSSL would make two."""
 SELF_SIGNED_DAYS: Final = 825
 """The longest validity that Apple's clients accept."""
 _NO_RENEGOTIATION: Final = 0x40000000
@@ -46,15 +50,23 @@ class Certificates:
         self._looked_at = clock()
         self._seen = self._state()
         try:
-            self._context = _context(cert_file, key_file)
+            self._contexts = _contexts(cert_file, key_file)
         except (SSL.Error, OSError, ValueError) as error:
             raise ConfigurationInvalid([f"{cert_file}, {key_file}: {_why(error)}"]) from None
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:  # noqa: N802  Twisted calls it
         """Return a new connection in the current context."""
+        self._look()
+        return SSL.Connection(self._contexts[0], None)
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return the current context of the standard library's kind."""
+        self._look()
+        return self._contexts[1]
+
+    def _look(self) -> None:
         if self._clock() - self._looked_at >= LOOK_EVERY:
             self.reload()
-        return SSL.Connection(self._context, None)
 
     def reload(self) -> bool:
         """Read the files again if they changed; tells whether a new certificate serves now."""
@@ -64,7 +76,7 @@ class Certificates:
             return False
         self._seen = state
         try:
-            self._context = _context(self._cert_file, self._key_file)
+            self._contexts = _contexts(self._cert_file, self._key_file)
         except (SSL.Error, OSError, ValueError) as error:
             self.log.warn(
                 "the changed certificate {file} cannot be used, the previous one stays: {error}",
@@ -83,6 +95,20 @@ class Certificates:
         return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
 
 
+def _contexts(cert_file: Path, key_file: Path) -> tuple[SSL.Context, ssl.SSLContext]:
+    return _context(cert_file, key_file), _ssl_context(cert_file, key_file)
+
+
+def _ssl_context(cert_file: Path, key_file: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.num_tickets = TICKETS
+    # A key that needs a password is refused; OpenSSL would ask the terminal for it.
+    context.load_cert_chain(cert_file, key_file, password=lambda: b"")
+    return context
+
+
 def _context(cert_file: Path, key_file: Path) -> SSL.Context:
     options: Any = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2)
     context: SSL.Context = options.getContext()
@@ -94,6 +120,8 @@ def _context(cert_file: Path, key_file: Path) -> SSL.Context:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return error.reason or str(error)
     if isinstance(error, OSError):
         return error.strerror or str(error)
     reasons = [entry[-1] for entry in error.args[0] if entry] if error.args and isinstance(error.args[0], list) else []

@@ -26,6 +26,7 @@ from sora.mail.live import Live
 from sora.mail.mailboxes import MailboxUseCases
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
+from sora.net import lean_reactor
 from sora.net.listeners import Listener, TcpAddress, parse_address
 from sora.net.tls import Certificates, self_signed
 from sora.net.wheel import Wheel
@@ -60,6 +61,7 @@ class Servers:
         self._reactor = reactor
         self._sockets = sockets
         self._octets = octets
+        self._lean = lean_reactor.prepare(reactor, lean=configuration.process.transport == "lean")
         self._known: dict[str, Certificates] = {}
         self._wake_uploader = wake_uploader
         self.hostname = configuration.process.hostname or socket.getfqdn()
@@ -188,6 +190,7 @@ class Servers:
             backlog=server.listen_backlog,
             drain=drain,
             listening=self._sockets[server.name] if self._sockets is not None else None,
+            lean=self._lean,
         )
 
     def _certificates(self, server: Server) -> Certificates:

@@ -31,6 +31,12 @@ class Process:
     )
     shutdown_timeout: float = setting(DURATION, 10.0, "How long conversations may take to end when the server stops.")
 
+    transport: str = setting(
+        choice("lean", "stock"),
+        "lean",
+        "How mail connections are served: `lean` sends at once and costs less; `stock` is Twisted's own way.",
+    )
+
     @property
     def worker_count(self) -> int:
         """How many workers there are; 0: everything in one process."""
