@@ -16,8 +16,8 @@ from tests.integration.database import DatabaseTests
 
 USER = "anna@example.org"
 PASSWORD = "tide"
-MESSAGES = 520
-"""More than one page of FETCH."""
+MESSAGES = 1_020
+"""More than one page of a listing."""
 _MARK = MailboxId(2**40)
 """A mailbox that does not exist: its announcement is heard after all those before it."""
 _marks = itertools.count(1)

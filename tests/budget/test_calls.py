@@ -26,7 +26,7 @@ CALLS: Final = {
     "a pipelined NOOP": 36.0,
     "a row of UID and FLAGS": 0.0,
     "a row of UID, FLAGS and MODSEQ": 0.0,
-    "a row of a listing with ENVELOPE": 1.1,
+    "a row of a listing with ENVELOPE": 0.0,
     "a message found by its flags": 0.0,
     # With what the memory store does; so has the delivery.
     "a message whose flags are changed": 45.8,
@@ -80,8 +80,8 @@ class CallTests(unittest.SynchronousTestCase):
             row = await self.world.store.mailboxes.find(self.account, "INBOX")
             uids = range(1, MESSAGES + 1)
             wanted = Want.INTERNAL_DATE | Want.SIZE | Want.ENVELOPE | Want.STRUCTURE
-            rows = {one.uid: one for one in await messages.fetch(row.id, uids, wanted)}
-            messages.fetch = lambda mailbox, uids, want: succeed([rows[uid] for uid in uids])
+            listed = {count: await messages.listing(row.id, uids[:count], wanted) for count in (200, MESSAGES)}
+            messages.listing = lambda mailbox, uids, want: succeed(listed[len(uids)])
 
         self.wait(fill())
         return self.client(self.world.imap(), b"a LOGIN anna@example.org tide", b"b SELECT INBOX")

@@ -259,6 +259,37 @@ class FetchContract(StoreContract):
         self.assertEqual(row.envelope, held["envelope"])
         self.assertEqual((await self.store.bodies.staged([done.body.id]))[done.body.id], raw)
 
+    async def test_a_listing_says_what_a_fetch_says_by_columns(self) -> None:
+        texts = ((b"(NIL \\ ' \xc3\xa9 %s)", b"(1 2)"), (b"(\xff {2}\r\n\1\n)", b"()"), (b"()", b"(3)"))
+        dates = [datetime(2026, 2, 3, 4, 5, 6, 999_999, tzinfo=UTC), datetime(1969, 12, 31, 23, 59, 58, 7, tzinfo=UTC)]
+        for number, (envelope, structure) in enumerate(texts):
+            body = new_body(message(str(number)), envelope=envelope, structure=structure, body=structure + b"b")
+            moment = dates[number % 2]
+            await self.insert(new_message(self.inbox, body=body, internal_date=moment, trace=b"X" * number))
+        await self.fill(1, flags=DELETED)
+        await self.store.messages.expunge(self.inbox, None, self.actor)
+        await self.fill(1)
+        # More than once, since statements are prepared when they are first used.
+        for _ in range(3):
+            rows = await self.store.messages.fetch(self.inbox, [1, 2, 3, 4, 5], Want.LISTED)
+            listed = await self.store.messages.listing(self.inbox, [5, 4, 3, 2, 1, 3], Want.LISTED)
+            self.assertEqual((list(listed.uids), listed.uids.typecode), ([1, 2, 3, 5], "I"))
+            self.assertEqual(list(listed.internal_dates), [int(row.internal_date.timestamp() // 1) for row in rows])
+            self.assertEqual(list(listed.sizes), [row.size for row in rows])
+            self.assertEqual(list(listed.envelopes), [row.envelope for row in rows])
+            self.assertEqual(list(listed.structures), [row.structure for row in rows])
+            self.assertEqual(list(listed.bodies), [row.body for row in rows])
+
+    async def test_a_listing_reads_what_is_wanted_and_may_be_empty(self) -> None:
+        await self.fill(2)
+        for _ in range(2):
+            listed = await self.store.messages.listing(self.inbox, [2], Want.SIZE)
+            self.assertEqual((list(listed.uids), len(listed.sizes)), ([2], 1))
+            self.assertEqual((listed.internal_dates, listed.envelopes, listed.structures, listed.bodies), ((),) * 4)
+            nothing = await self.store.messages.listing(self.inbox, [9], Want.LISTED)
+            self.assertEqual((list(nothing.uids), list(nothing.envelopes), list(nothing.sizes)), ([], [], []))
+            self.assertEqual(list((await self.store.messages.listing(MailboxId(0), [1], Want.LISTED)).uids), [])
+
     async def test_a_header_too_large_to_be_stored_is_none(self) -> None:
         (done,) = await self.insert(new_message(self.inbox, body=new_body(message("Large"), header=None)))
         row = await self.fetched(done.uid, Want.HEADER)

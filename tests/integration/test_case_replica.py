@@ -60,6 +60,11 @@ class LaggingStandbyTests(DatabaseTests):
         rows = await self.store.messages.fetch(self.inbox, [1, 4, 5], ALL)
         self.assertEqual(([row.uid for row in rows], self.asked()), ([1, 4, 5], before + 1))
         self.assertIn(b"Subject: new 1", rows[2].header)
+        before = self.asked()
+        listed = await self.store.messages.listing(self.inbox, [1, 2, 3], Want.LISTED)
+        self.assertEqual((list(listed.uids), self.asked()), ([1, 2, 3], before))
+        listed = await self.store.messages.listing(self.inbox, [1, 4, 5], Want.LISTED)
+        self.assertEqual((list(listed.uids), len(listed.envelopes), self.asked()), ([1, 4, 5], 3, before + 1))
 
     async def test_v5_a_session_sees_its_own_writes_at_once(self) -> None:
         live = Live(self.store.mailboxes, self.store.feed)
@@ -83,7 +88,7 @@ class LaggingStandbyTests(DatabaseTests):
         objects = MemoryObjects(reactor)
         for upload in await self.store.bodies.claim_uploads(10, 60.0):
             await objects.put(upload.ref.object_key, upload.data)
-            await self.store.bodies.uploaded(upload.ref.id)
+            await self.store.bodies.uploaded([upload.ref.id])
         bodies = Reader(self.store.bodies, objects, clock=reactor, memory_max=0)
         reader = MessageReader(self.store.messages, bodies)
         read: list[Any] = []

@@ -5,7 +5,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from sora.core.errors import CommitUnknown
 from sora.postgres.adapter import Rows
-from sora.postgres.binary import BinaryConnection, BinaryStatement, octets, texts
+from sora.postgres.binary import BinaryConnection, BinaryStatement, OctetStatement, octets, texts
 from tests.integration.database import DatabaseTests
 
 ECHO = BinaryStatement(
@@ -17,6 +17,9 @@ COUNT = BinaryStatement(
 )
 DIVIDE = BinaryStatement("SELECT (1 / %(number)s::integer)::text")
 LEAVE = BinaryStatement("SELECT pg_terminate_backend(pg_backend_pid()) WHERE %(number)s::integer = 1")
+BACK = OctetStatement(
+    "SELECT o, int4send(n::integer), NULL::bytea FROM unnest(%(octets)s::bytea[]) WITH ORDINALITY AS u (o, n)"
+)
 WAIT = BinaryStatement("SELECT pg_sleep(%(seconds)s::float8)::text")
 
 
@@ -43,6 +46,14 @@ class BinaryTests(DatabaseTests):
         self.assertEqual([row[2] for row in binary], words)
         self.assertEqual([row[1] for row in binary], [every.hex(), "", None, "275c", "00"])
         self.assertEqual([row[:3] for row in text], [row[:3] for row in binary])
+
+    async def test_octets_come_back_as_they_are(self) -> None:
+        every = [bytes(range(256)) * 5_000, b"", b"\0", b"a\0"]
+        expected = [(one, n.to_bytes(4, "big"), None) for n, one in enumerate(every, 1)]
+        for rows in await self.both(BACK, octets=octets(every)):
+            self.assertEqual([(bytes(one), bytes(n), none) for one, n, none in rows], expected)
+        text, binary = await self.both(COUNT, octets=octets([b"x"]))
+        self.assertEqual((text, binary), ([("1", "1")], [("1", "1")]))
 
     async def test_what_no_text_can_hold_is_left_out(self) -> None:
         _, binary = await self.both(ECHO, octets=octets([b""]), texts=texts(["a\0b\ud800"]))

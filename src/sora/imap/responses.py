@@ -6,7 +6,7 @@ printable ASCII, strings are quoted or literal, numbers are numbers. RFC 3501 7.
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from sora.core import flags as system_flags
@@ -111,6 +111,25 @@ def internal_date(when: datetime) -> bytes:
         hours,
         minutes,
     )
+
+
+_MINUTES: Final = [b"%02d:%02d" % divmod(minute, 60) for minute in range(1440)]
+_DAY_0: Final = date(1970, 1, 1).toordinal()
+
+
+def internal_dates(moments: Iterable[int]) -> list[bytes]:
+    """Write date-times in UTC, given in seconds since 1970, as `internal_date` does."""
+    days = _Days()
+    return [b'"%b %b:%02d +0000"' % (days[m // 86_400], _MINUTES[m % 86_400 // 60], m % 60) for m in moments]
+
+
+class _Days(dict[int, bytes]):
+    """Dates by days since 1970, each written once."""
+
+    def __missing__(self, day: int) -> bytes:
+        when = date.fromordinal(_DAY_0 + day)
+        text = self[day] = b"%02d-%b-%04d" % (when.day, _MONTHS[when.month], when.year)
+        return text
 
 
 # ------------------------------------------------------------ status responses

@@ -1,4 +1,4 @@
-"""The only place that calls libpq beside psycopg2: statements whose long parameters travel as octets.
+"""The only place that calls libpq beside psycopg2: statements whose parameters or answers travel as octets.
 
 psycopg2 writes each value into the statement's text, octets as hex; the server's lexer then reads all of it, and
 decodes it again. For a delivery of 30 KB that was more than half of PostgreSQL's work and a third of Python's. libpq
@@ -48,14 +48,9 @@ class Column:
         values = self._values
         if not values:
             return _EMPTY.pack(0, 0, self._oid)
+        size = _SIZE.pack
         pieces = [_HEAD.pack(1, None in values, self._oid, len(values), 1)]
-        add, size = pieces.append, _SIZE.pack
-        for value in values:
-            if value is None:
-                add(_NULL)
-            else:
-                add(size(len(value)))
-                add(value)
+        pieces += [b"%b%b" % (size(len(value)), value) if value is not None else _NULL for value in values]
         return b"".join(pieces)
 
     def __conform__(self, protocol: object) -> "Column":
@@ -80,13 +75,27 @@ def octets(values: Iterable[bytes | None]) -> Column:
 
 def texts(values: Iterable[str | None]) -> Column:
     """Make a `text[]` of what PostgreSQL can keep: no NUL, no half of a surrogate pair."""
+    values = list(values)
+    try:
+        encoded = [None if value is None else value.encode() for value in values]
+    except UnicodeEncodeError:
+        encoded = [None if value is None else value.encode("utf-8", "replace") for value in values]
     return Column(
-        _TEXT, [None if value is None else value.encode("utf-8", "replace").replace(b"\0", b"") for value in values]
+        _TEXT, [value.replace(b"\0", b"") if value is not None and b"\0" in value else value for value in encoded]
     )
 
 
 class BinaryStatement(Statement):
     """A statement with parameters that are `Column`, `str` (text of any type), or None."""
+
+    __slots__ = ()
+
+
+class OctetStatement(BinaryStatement):
+    """One whose columns are all `bytea`: its rows hold what `bytes` makes octets of, or None.
+
+    They come as they are instead of in hexadecimal digits, which both sides would have to go through.
+    """
 
     __slots__ = ()
 
@@ -101,6 +110,7 @@ def _load() -> Any:
         ]
         for name in ("PQconsumeInput", "PQflush", "PQisBusy", "PQgetResult", "PQerrorMessage"):
             getattr(library, name).argtypes = [ctypes.c_void_p]
+        library.PQgetlength.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
         for name in ("PQresultStatus", "PQntuples", "PQnfields", "PQclear"):
             getattr(library, name).argtypes = [ctypes.c_void_p]
         library.PQclear.restype = None
@@ -117,6 +127,20 @@ def _load() -> Any:
 
 
 _libpq: Final = _load()
+
+
+def _address_of(library: Any) -> Any:
+    """Return PQgetvalue with the address for a result: octets do not end at a NUL."""
+    if library is None:
+        return None
+    # By subscription ctypes makes another object of the same function.
+    found = library["PQgetvalue"]
+    found.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
+    found.restype = ctypes.c_void_p
+    return found
+
+
+_address: Final = _address_of(_libpq)
 
 
 class _Answer:
@@ -140,11 +164,12 @@ class BinaryConnection(Connection):
     def __init__(self, reactor: Any) -> None:
         super().__init__(reactor)
         self._asked = False
+        self._in_octets = False
         self._rows: Rows = []
         self._error: Exception | None = None
 
     def query(self, statement: Statement | str, params: Parameters | None = None) -> "Deferred[Rows]":
-        """Send a statement and return its rows; those of a binary one hold `str` or None only."""
+        """Send a statement and return its rows; those of a binary one hold `str` or None, or octets."""
         if not isinstance(statement, BinaryStatement) or self.library is None or statement.name not in self._prepared:
             return super().query(statement, params)
         if self._busy:
@@ -152,6 +177,7 @@ class BinaryConnection(Connection):
         waiter: Deferred[Any] = Deferred(self._abandon)
         self._busy, self._waiter, self._running, self._result = True, waiter, None, None
         self._asked, self._rows, self._error = True, [], None
+        self._in_octets = isinstance(statement, OctetStatement)
         self.statements += 1
         if self._send(statement.name, statement.names, params or {}):
             self._flush()
@@ -172,7 +198,9 @@ class BinaryConnection(Connection):
         lengths = integers(*[0 if value is None else len(value) for value in values])
         pointers = (ctypes.c_char_p * count)(*values)
         pointer = self._connection.pgconn_ptr
-        sent = self.library.PQsendQueryPrepared(pointer, name.encode(), count, pointers, lengths, integers(*formats), 0)
+        sent = self.library.PQsendQueryPrepared(
+            *(pointer, name.encode(), count, pointers, lengths, integers(*formats), self._in_octets)
+        )
         return bool(sent)
 
     def _flush(self) -> None:
@@ -234,16 +262,24 @@ class BinaryConnection(Connection):
                 library.PQresultErrorField(result, _SQLSTATE), library.PQresultErrorField(result, _MESSAGE)
             )
             return
+        read = _octets if self._in_octets else _text
         columns = range(library.PQnfields(result))
         for row in range(library.PQntuples(result)):
             self._rows.append(
                 tuple(
-                    None
-                    if library.PQgetisnull(result, row, column)
-                    else library.PQgetvalue(result, row, column).decode()
+                    None if library.PQgetisnull(result, row, column) else read(library, result, row, column)
                     for column in columns
                 )
             )
+
+
+def _text(library: Any, result: int, row: int, column: int) -> str:
+    text: bytes = library.PQgetvalue(result, row, column)
+    return text.decode()
+
+
+def _octets(library: Any, result: int, row: int, column: int) -> bytes:
+    return ctypes.string_at(_address(result, row, column), library.PQgetlength(result, row, column))
 
 
 def _error(code: bytes | None, message: bytes | None) -> psycopg2.Error:

@@ -11,6 +11,7 @@ from sora.aio import deferred
 from sora.core import limits
 from sora.core.criteria import Criteria
 from sora.core.ids import EmailId, MailboxId, ModSeq, ThreadId, Uid
+from sora.postgres import listing
 from sora.postgres.arrivals import Arrivals
 from sora.postgres.flags import Flags
 from sora.postgres.mailboxes import actor_parameters
@@ -18,7 +19,19 @@ from sora.postgres.rows import body_ref, numbers
 from sora.postgres.search import search
 from sora.postgres.statement import Statement, integers
 from sora.postgres.work import Database
-from sora.store.model import Actor, Copied, FetchRow, FlagChange, FlagsStored, Found, Inserted, Named, NewMessage, Want
+from sora.store.model import (
+    Actor,
+    Copied,
+    FetchRow,
+    FlagChange,
+    FlagsStored,
+    Found,
+    Inserted,
+    Listed,
+    Named,
+    NewMessage,
+    Want,
+)
 
 # What each wish reads: columns, and how many they are. `trace` comes once, for either of its wishes.
 _COLUMNS: Final[dict[Want, tuple[str, ...]]] = {
@@ -111,6 +124,11 @@ class PostgresMessages:
         """Read columns of messages, ascending by UID; messages that are gone are absent."""
         rows = await self._database.fetch(_page(want), {"mailbox": mailbox, "uids": integers(uids)})
         return _fetched(rows, want)
+
+    @deferred
+    async def listing(self, mailbox: MailboxId, uids: Sequence[int], want: Want) -> Listed:
+        """Read as `fetch` does what is within `Want.LISTED`, as columns."""
+        return await listing.read(self._database, mailbox, uids, want)
 
     def store(self, mailbox: MailboxId, changes: Sequence[FlagChange]) -> "Deferred[list[FlagsStored]]":
         """Change flags; several changes are applied in their order, atomically.

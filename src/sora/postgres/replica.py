@@ -14,7 +14,7 @@ from sora.core.errors import SoraError
 from sora.core.ids import MailboxId
 from sora.postgres.messages import PostgresMessages
 from sora.postgres.work import Database
-from sora.store.model import FetchRow, Want
+from sora.store.model import FetchRow, Listed, Want
 
 
 class ReplicatedMessages(PostgresMessages):
@@ -41,3 +41,17 @@ class ReplicatedMessages(PostgresMessages):
         if missing:
             rows = sorted([*rows, *await super().fetch(mailbox, missing, want)], key=lambda row: row.uid)
         return rows
+
+    @deferred
+    async def listing(self, mailbox: MailboxId, uids: Sequence[int], want: Want) -> Listed:
+        """Read as `fetch` does what is within `Want.LISTED`, as columns."""
+        try:
+            listed = await self._standby.listing(mailbox, uids, want)
+        except CancelledError:
+            raise
+        except SoraError as error:
+            self.log.warn("the read endpoint did not answer: {error}", error=error)
+        else:
+            if len(listed.uids) == len(uids):
+                return listed
+        return await super().listing(mailbox, uids, want)

@@ -1,5 +1,6 @@
 """The only place for messages in memory: insertion, flags, copies, moves and expunges."""
 
+import math
 from array import array
 from collections.abc import Iterable, Sequence
 from datetime import UTC
@@ -20,6 +21,7 @@ from sora.store.model import (
     FlagsStored,
     Found,
     Inserted,
+    Listed,
     Named,
     NewBody,
     NewMessage,
@@ -161,6 +163,12 @@ class MemoryMessages:
         return [_fetched(message, want) for message in stored.present(uids)] if stored is not None else []
 
     @fired
+    def listing(self, mailbox: MailboxId, uids: Sequence[int], want: Want) -> Listed:
+        """Read columns of messages within `Want.LISTED`, ascending by UID."""
+        stored = self._state.mailboxes.get(mailbox)
+        return _listed(stored.present(uids) if stored is not None else [], want)
+
+    @fired
     def store(self, mailbox: MailboxId, changes: Sequence[FlagChange]) -> list[FlagsStored]:
         """Change flags; several changes are applied in their order, atomically."""
         stored = self._state.mailbox(mailbox)
@@ -232,6 +240,21 @@ def _combined(mailbox: StoredMailbox, message: StoredMessage, change: FlagChange
         return message.flags | change.flags, mailbox.spell((*message.keywords, *change.keywords))
     lost = {word.lower() for word in change.keywords}
     return message.flags & ~change.flags, tuple(word for word in message.keywords if word.lower() not in lost)
+
+
+def _listed(messages: Sequence[StoredMessage], want: Want) -> Listed:
+    found = Listed(array("I", [message.uid for message in messages]))
+    if want & Want.INTERNAL_DATE:
+        found.internal_dates = [math.floor(message.internal_date.timestamp()) for message in messages]
+    if want & Want.SIZE:
+        found.sizes = [message.size for message in messages]
+    if want & Want.ENVELOPE:
+        found.envelopes = [message.body.described.envelope for message in messages]
+    if want & Want.STRUCTURE:
+        found.structures = [message.body.described.structure for message in messages]
+    if want & Want.BODY:
+        found.bodies = [message.body.described.body for message in messages]
+    return found
 
 
 def _fetched(message: StoredMessage, want: Want) -> FetchRow:

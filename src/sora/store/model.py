@@ -1,6 +1,7 @@
 """The rows and requests that cross the store's interfaces: values only, no behaviour that does I/O."""
 
 from array import array
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum, Flag, auto
 
@@ -232,6 +233,8 @@ class Want(Flag):
     BYTES = auto()
     """trace and body reference"""
     PREVIEW = auto()
+    LISTED = INTERNAL_DATE | SIZE | ENVELOPE | STRUCTURE | BODY
+    """What a listing may ask for."""
 
 
 @attrs.define
@@ -253,6 +256,21 @@ class FetchRow:
     """None also when too large to be stored apart: read the body."""
     ref: BodyRef | None = None
     preview: str | None = None
+
+
+@attrs.define
+class Listed:
+    """What a listing read, as columns, ascending by UID and all of one length; what was not wanted is empty."""
+
+    uids: "array[int]"
+    """typecode `I`"""
+    internal_dates: Sequence[int] = ()
+    """Seconds since 1970, UTC."""
+    sizes: Sequence[int] = ()
+    """RFC822.SIZE: trace and body."""
+    envelopes: Sequence[bytes] = ()
+    structures: Sequence[bytes] = ()
+    bodies: Sequence[bytes] = ()
 
 
 @attrs.frozen

@@ -141,3 +141,10 @@ class Fetching(unittest.SynchronousTestCase):
         west = timezone(-timedelta(hours=3, minutes=30))
         self.assertEqual(r.internal_date(datetime(2024, 12, 31, 1, 2, 3, tzinfo=west)), b'"31-Dec-2024 01:02:03 -0330"')
         self.assertEqual(r.internal_date(datetime(800, 1, 1)), b'"01-Jan-0800 00:00:00 +0000"')
+
+    def test_many_dates_are_written_as_each_is(self):
+        moments = [datetime(*day, tzinfo=UTC) for day in ((1, 1, 1), (1969, 12, 31, 23, 59, 59), (1970, 1, 1))]
+        moments += [datetime(2024, 2, 29, hour, 7 * hour % 60, 5 * hour % 60, tzinfo=UTC) for hour in range(24)]
+        moments.append(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+        seconds = [(moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1) for moment in moments]
+        self.assertEqual(r.internal_dates(seconds), [r.internal_date(moment) for moment in moments])

@@ -29,6 +29,15 @@ class ReadTests(unittest.SynchronousTestCase):
         self.assertEqual([[one.row.uid for one in page] for page in pages], [[1, 2], [3, 4], [5]])
         self.assertEqual(self.bodies.calls, [])
 
+    def test_a_listing_comes_in_pages_of_columns(self):
+        uids = [*self.post.deliver(*[None] * 5), 9]
+        reader = MessageReader(self.post.messages, self.bodies, listing_page=2)
+
+        async def collect():
+            return [list(page.uids) async for page in reader.listing(self.post.id("INBOX"), uids, Want.SIZE)]
+
+        self.assertEqual(self.post.done(collect()), [[1, 2], [3, 4], [5]])
+
     def test_messages_that_are_gone_are_left_out(self):
         self.post.deliver(None, None)
         self.assertEqual([one.row.uid for one in self.read([1, 2, 3], Want.SIZE)[0]], [1, 2])

@@ -5,6 +5,7 @@ one query a page, while the page before is being written; a slow reader holds ba
 whose bytes cannot be read now is left out and the command ends with NO: never an empty message.
 """
 
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -18,7 +19,7 @@ from sora.imap.fetch_items import Attribute, Binary, BinarySize, BodySection, Fe
 from sora.imap.view import Expunges, OwnStore, SessionView
 from sora.mime import section as sections
 from sora.mime.parse import Parsed, parse
-from sora.store.model import FetchRow, FlagChange, Want
+from sora.store.model import FetchRow, FlagChange, Listed, Want
 
 FLAGS_CHUNK: Final = 2_000
 """Messages answered from the view between two looks at the peer's pace."""
@@ -31,6 +32,9 @@ _WANTS: Final = {
     Attribute.BODYSTRUCTURE: Want.STRUCTURE,
 }
 _HEADERS: Final = (sections.Kind.HEADER, sections.Kind.HEADER_FIELDS, sections.Kind.HEADER_FIELDS_NOT)
+
+
+_NOT_READ: Final = Listed(array("I"))
 
 
 @attrs.define
@@ -107,14 +111,12 @@ async def _mark_seen(session: ImapProtocol, plan: Plan, uids: Sequence[int]) -> 
 async def _from_view(session: ImapProtocol, items: tuple[FetchItem, ...], targets: list[tuple[int, int]]) -> None:
     view = session.here.view
     for start in range(0, len(targets), FLAGS_CHUNK):
-        session.send(_lines(view, items, targets[start : start + FLAGS_CHUNK], ()))
+        session.send(_lines(view, items, targets[start : start + FLAGS_CHUNK], _NOT_READ))
         await session.drained()
 
 
-def _lines(
-    view: SessionView, items: Iterable[FetchItem], targets: Sequence[tuple[int, int]], rows: Sequence[FetchRow]
-) -> bytes:
-    """Answer for many messages by columns; all items are attributes, `rows` those of the targets if any is stored."""
+def _lines(view: SessionView, items: Iterable[FetchItem], targets: Sequence[tuple[int, int]], listed: Listed) -> bytes:
+    """Answer for many messages by columns; all items are attributes, `listed` what is stored of the targets."""
     shape: list[bytes] = []
     columns: list[Sequence[int] | Sequence[bytes]] = [[number for number, _ in targets]]
     for item in items:
@@ -129,26 +131,24 @@ def _lines(
                 shape.append(responses.SHAPE_MODSEQ)
                 columns.append(view.modseqs(targets))
             case _:
-                one, column = _stored(item, rows)
+                one, column = _stored(item, listed)
                 shape.append(one)
                 columns.append(column)
     return responses.fetch_lines(shape, columns)
 
 
-def _stored(item: FetchItem, rows: Sequence[FetchRow]) -> tuple[bytes, Sequence[int] | Sequence[bytes]]:
+def _stored(item: FetchItem, listed: Listed) -> tuple[bytes, Sequence[int] | Sequence[bytes]]:
     match item:
         case Attribute.INTERNALDATE:
-            write = responses.internal_date
-            dates = [b"NIL" if row.internal_date is None else write(row.internal_date) for row in rows]
-            return responses.SHAPE_INTERNAL_DATE, dates
+            return responses.SHAPE_INTERNAL_DATE, responses.internal_dates(listed.internal_dates)
         case Attribute.SIZE:
-            return responses.SHAPE_SIZE, [row.size or 0 for row in rows]
+            return responses.SHAPE_SIZE, listed.sizes
         case Attribute.ENVELOPE:
-            return responses.SHAPE_ENVELOPE, [row.envelope or b"NIL" for row in rows]
+            return responses.SHAPE_ENVELOPE, listed.envelopes
         case Attribute.BODY:
-            return responses.SHAPE_BODY, [row.body or b"NIL" for row in rows]
+            return responses.SHAPE_BODY, listed.bodies
         case Attribute.BODYSTRUCTURE:
-            return responses.SHAPE_STRUCTURE, [row.structure or b"NIL" for row in rows]
+            return responses.SHAPE_STRUCTURE, listed.structures
     raise ValueError(f"{item} is not a column")
 
 
@@ -165,14 +165,12 @@ def _known(view: SessionView, item: FetchItem, uid: int) -> bytes:
 
 async def _from_store(session: ImapProtocol, plan: Plan, targets: list[tuple[int, int]]) -> int:
     """Answer page by page; returns how many messages could not be read."""
+    if all(isinstance(item, Attribute) for item in plan.items):
+        await _list(session, plan, targets)
+        return 0
     here = session.here
     numbers = {uid: number for number, uid in targets}
     unread = 0
-    if all(isinstance(item, Attribute) for item in plan.items):
-        async for rows in session.services.reader.rows(here.mailbox.row.id, [uid for _, uid in targets], plan.want):
-            session.send(_lines(here.view, plan.items, [(numbers[row.uid], row.uid) for row in rows], rows))
-            await session.drained()
-        return 0
     async for page in session.services.reader.pages(here.mailbox.row.id, [uid for _, uid in targets], plan.want):
         for message in page:
             try:
@@ -191,6 +189,19 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: list[tuple[int
             await session.send_paced(line)
         await session.drained()
     return unread
+
+
+async def _list(session: ImapProtocol, plan: Plan, targets: list[tuple[int, int]]) -> None:
+    here, reader = session.here, session.services.reader
+    at = 0
+    async for listed in reader.listing(here.mailbox.row.id, [uid for _, uid in targets], plan.want):
+        page = targets[at : at + reader.listing_page]
+        at += reader.listing_page
+        if len(listed.uids) != len(page):
+            there = set(listed.uids)
+            page = [target for target in page if target[1] in there]
+        session.send(_lines(here.view, plan.items, page, listed))
+        await session.drained()
 
 
 class Source:
