@@ -86,7 +86,9 @@ def _die_with_parent() -> None:
 class Server:
     """A PostgreSQL of our own on a unix socket in a temporary directory."""
 
-    def __init__(self) -> None:
+    def __init__(self, **changed: str) -> None:
+        """Make and start it; `changed` are settings other than `SETTINGS`."""
+        self._settings = {**SETTINGS, **changed}
         self.directory = Path(tempfile.mkdtemp(prefix="sora-test-pg-"))
         self.clean: list[str] = []
         self._numbers = itertools.count()
@@ -120,7 +122,7 @@ class Server:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
-        options = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
             [
                 *(str(self._bin / "postgres"), "-D", str(self.directory / "data"), "-k", str(self.directory)),
