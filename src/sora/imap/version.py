@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Final
 
 import attrs
@@ -147,7 +147,9 @@ class Version:
         """Return what happened after `older`, an earlier version of the same mailbox."""
         if older is self:
             return []
-        steps = [step for step in self._history if older.serial < step.serial <= self.serial]
+        # From the end: who asks is hardly ever more than a step or two behind.
+        steps = list(takewhile(lambda step: step.serial > older.serial, reversed(self._history)))
+        steps = [step for step in reversed(steps) if step.serial <= self.serial]
         if len(steps) == self.serial - older.serial:
             return steps
         return [_compare(older, self)]
