@@ -6,6 +6,7 @@ NFC and lower-cased, the domain in its A-label form, so that case and spelling n
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -16,6 +17,9 @@ from sora.core.errors import AddressInvalid
 DETAIL_SEPARATOR: Final = "+"
 ADDRESS_MAX: Final = 512
 """Octets; RFC 5321 says 256, rewritten senders (SRS) are longer."""
+
+_REMEMBERED: Final = 4_096
+"""Addresses whose reading is remembered: mail comes for the same recipients again and again."""
 
 _ATOM = r"[^\x00-\x20\x7f()<>@,;:\\\".\[\]]+"
 _LOCAL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*\Z")
@@ -54,6 +58,7 @@ def _domain(text: str) -> str:
     return lowered
 
 
+@lru_cache(_REMEMBERED)
 def parse(text: str) -> Address:
     """Parse `local[+detail]@domain`; raises `AddressInvalid` with the reason.
 

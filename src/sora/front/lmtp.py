@@ -13,6 +13,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from sora.aio import Once, start
@@ -218,6 +219,8 @@ class LmtpProtocol(Conversation[Event]):
             self.send(_answer(target, answer))
 
     def _report(self, step: Deliver[Target], answers: Sequence[Outcome]) -> None:
+        if context.form.level > LogLevel.info:
+            return
         pairs = zip(step.recipients, answers, strict=True)
         to = ", ".join(f"{target.full}: {_summary(answer)}" for target, answer in pairs)
         self.log.info(

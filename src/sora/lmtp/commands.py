@@ -5,6 +5,7 @@ RFC 5321 4.1 (grammar), RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 3030 (BINARYMI
 
 import re
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 import attrs
@@ -19,6 +20,8 @@ _LHLO_NAME = re.compile(r"[A-Za-z0-9._:/+=@\[\]-]{1,255}\Z")
 _QUOTED_ATOM = re.compile(r'"([^\s"\\@()<>,;:\[\]]+)"@')
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([^\s=\x00-\x1f\x7f]+))?\Z")
 _DIGITS: Final = 20
+_REMEMBERED: Final = 1_024
+"""Lines whose reading is remembered: the same senders and recipients come again and again."""
 
 
 class BodyType(Enum):
@@ -75,6 +78,7 @@ class RefusedError(Exception):
         self.reply = reply(code, enhanced, text)
 
 
+@lru_cache(_REMEMBERED)
 def parse(line: bytes) -> Command:
     """Read a line without its CRLF. Raises `RefusedError`."""
     try:

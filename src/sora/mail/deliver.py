@@ -4,6 +4,7 @@ Nothing here turns down mail for reasons of our own: whatever is not a plain fac
 the message is temporary, so that the sender keeps the mail and tries again.
 """
 
+import itertools
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -93,6 +94,10 @@ class Deliverer:
         self._filing = filing
         self._suppress_window = suppress_window
         self._now = now
+        # An id names a delivery in logs and trace headers: unlike all others, but no secret.
+        self._process = secrets.token_hex(6)
+        self._numbers = itertools.count(1)
+        self._stamp: tuple[datetime, str] | None = None
 
     async def resolve(self, written: Sequence[str]) -> list[Target | SoraError]:
         """Find the recipients of several addresses in one query, each answer in its place.
@@ -185,11 +190,18 @@ class Deliverer:
             f"Return-Path: <{_clean(envelope.sender)}>",
             delivered_to,
             f"Received: from {_clean(envelope.lhlo)}{peer}",
-            f"\tby {_clean(self._hostname)} with {envelope.protocol} id {secrets.token_hex(8)}",
-            f"\tfor <{_clean(target.written)}>; {format_datetime(self._now())}",
+            f"\tby {_clean(self._hostname)} with {envelope.protocol} id {self._process}{next(self._numbers):x}",
+            f"\tfor <{_clean(target.written)}>; {self._date()}",
             "",
         )
         return "\r\n".join(lines).encode("utf-8", "replace")
+
+    def _date(self) -> str:
+        """Write the date of now, once for all deliveries of a second."""
+        now = self._now().replace(microsecond=0)
+        if self._stamp is None or self._stamp[0] != now:
+            self._stamp = now, format_datetime(now)
+        return self._stamp[1]
 
     async def _insert(self, messages: list[NewMessage]) -> list[Inserted | Exception]:
         if not messages:

@@ -50,7 +50,9 @@ class Column:
             return _EMPTY.pack(0, 0, self._oid)
         size = _SIZE.pack
         pieces = [_HEAD.pack(1, None in values, self._oid, len(values), 1)]
-        pieces += [b"%b%b" % (size(len(value)), value) if value is not None else _NULL for value in values]
+        for value in values:
+            # Not joined here already: what is long would be copied once more.
+            pieces += (_NULL,) if value is None else (size(len(value)), value)
         return b"".join(pieces)
 
     def __conform__(self, protocol: object) -> "Column":

@@ -239,10 +239,13 @@ BEGIN
         RETURNING b.id, b.highest_modseq
     )
     SELECT array_agg(c.id), array_agg(c.highest_modseq) INTO announced, announced_modseqs FROM changed AS c;
-    -- Each entry holds those before it, so the longest is the last.
-    UPDATE mailboxes AS b SET keywords = u.words::text[]
-      FROM unnest(more_boxes, more_words) WITH ORDINALITY AS u (box, words, n)
-     WHERE b.id = u.box AND u.n = (SELECT max(v.n) FROM unnest(more_boxes) WITH ORDINALITY AS v (box, n) WHERE v.box = u.box);
+    IF cardinality(more_boxes) > 0 THEN
+        -- Each entry holds those before it, so the last of a mailbox is the whole.
+        UPDATE mailboxes AS b SET keywords = u.words::text[]
+          FROM (SELECT DISTINCT ON (m.box) m.box, m.words FROM unnest(more_boxes, more_words) WITH ORDINALITY AS m (box, words, n)
+                 ORDER BY m.box, m.n DESC) AS u
+         WHERE b.id = u.box;
+    END IF;
 
     IF NOT all_made THEN
         -- A body that is used again is no longer condemned.
