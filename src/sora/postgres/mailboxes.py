@@ -7,8 +7,19 @@ from typing import Final
 from sora.aio import deferred
 from sora.core import limits
 from sora.core.errors import LimitReached, NoSuchMailbox
-from sora.core.ids import AccountId, MailboxId, ModSeq, Uid
-from sora.postgres.rows import MAILBOX_COLUMNS, MAILBOX_WIDTH, PACKED, columns, mailbox, numbers, strip
+from sora.core.ids import AccountId, MailboxId, ModSeq
+from sora.postgres.binary import OctetStatement
+from sora.postgres.rows import (
+    AS_OCTETS,
+    MAILBOX_COLUMNS,
+    MAILBOX_WIDTH,
+    PACKED,
+    as_octets,
+    columns,
+    mailbox,
+    numbers,
+    strip,
+)
 from sora.postgres.statement import Statement
 from sora.postgres.work import Database
 from sora.store.model import Actor, Changes, Listing, MailboxRow, NewMailbox, Opened
@@ -25,7 +36,7 @@ SELECT {MAILBOX_COLUMNS} FROM mailboxes AS b WHERE b.account_id = %(account)s AN
 _BY_ID: Final = Statement(f"SELECT {MAILBOX_COLUMNS} FROM mailboxes AS b WHERE b.id = %(mailbox)s")
 # One statement is one snapshot: the row and the messages are of the same moment. The claim of \Recent is the
 # only thing that waits for writers, and only if there is something to claim.
-_OPEN: Final = Statement(f"""
+_OPEN: Final = OctetStatement(f"""
 WITH box AS (
     SELECT {MAILBOX_COLUMNS}, b.recent_from FROM mailboxes AS b
      WHERE b.account_id = %(account)s AND b.name = %(name)s
@@ -33,7 +44,7 @@ WITH box AS (
     UPDATE mailboxes AS b SET recent_from = b.uid_next, recent = 0
       FROM box WHERE b.id = box.id AND %(claim)s AND b.recent_from < b.uid_next
 )
-SELECT box.*, packed.*
+SELECT {AS_OCTETS}, packed.*
   FROM box CROSS JOIN LATERAL (
        SELECT {PACKED} FROM (
               SELECT uid, flags, modseq, keywords FROM messages WHERE mailbox_id = box.id ORDER BY uid) AS m) AS packed
@@ -42,7 +53,7 @@ _CHANGED: Final = f"""
 WITH box AS (
     SELECT {MAILBOX_COLUMNS}, b.recent_from, b.changed_modseq FROM mailboxes AS b WHERE b.id = %(mailbox)s
 ){{claim}}
-SELECT box.*, packed.*, gone.octets
+SELECT {AS_OCTETS}, packed.*, gone.octets
   FROM box CROSS JOIN LATERAL (
        SELECT {PACKED} FROM (
               SELECT uid, flags, modseq, keywords FROM messages
@@ -53,8 +64,8 @@ SELECT box.*, packed.*, gone.octets
        SELECT coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets FROM tombstones
         WHERE mailbox_id = box.id AND modseq > %(since)s) AS gone
 """
-_CHANGES: Final = Statement(_CHANGED.format(claim=""))
-_CHANGES_CLAIMED: Final = Statement(
+_CHANGES: Final = OctetStatement(_CHANGED.format(claim=""))
+_CHANGES_CLAIMED: Final = OctetStatement(
     _CHANGED.format(
         claim=""", claimed AS (
     UPDATE mailboxes AS b SET recent_from = b.uid_next, recent = 0
@@ -194,11 +205,8 @@ class PostgresMailboxes:
         if not rows:
             raise NoSuchMailbox("the mailbox does not exist")
         row = rows[0]
-        return Opened(
-            mailbox=mailbox(row),
-            columns=columns(*row[MAILBOX_WIDTH + 1 : MAILBOX_WIDTH + 5]),
-            recent_from=Uid(row[MAILBOX_WIDTH]),
-        )
+        found, recent_from = as_octets(row[0])
+        return Opened(mailbox=found, columns=columns(*row[1:5]), recent_from=recent_from)
 
     @deferred
     async def changes(self, mailbox_: MailboxId, since: ModSeq, *, claim_recent: bool = False) -> Changes:
@@ -208,9 +216,7 @@ class PostgresMailboxes:
         if not rows:
             raise NoSuchMailbox("the mailbox was deleted")
         row = rows[0]
+        found, recent_from = as_octets(row[0])
         return Changes(
-            mailbox=mailbox(row),
-            columns=columns(*row[MAILBOX_WIDTH + 2 : MAILBOX_WIDTH + 6]),
-            vanished=numbers(row[MAILBOX_WIDTH + 6], "I"),
-            recent_from=Uid(row[MAILBOX_WIDTH]),
+            mailbox=found, columns=columns(*row[1:5]), vanished=numbers(row[5], "I"), recent_from=recent_from
         )

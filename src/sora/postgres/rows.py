@@ -1,11 +1,12 @@
 """Turning what PostgreSQL returns into the values of `store.model`; no statement is here."""
 
+import json
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from sora.core.ids import BodyId, MailboxId, ModSeq
+from sora.core.ids import BodyId, MailboxId, ModSeq, Uid
 from sora.store.model import BodyRef, Columns, MailboxRow
 
 _SWAP: Final = sys.byteorder == "little"
@@ -21,12 +22,19 @@ MAILBOX_WIDTH: Final = 14
 PACKED: Final = """
     coalesce(string_agg(uid_octets(uid), ''), ''), coalesce(string_agg(int2send(flags), ''), ''),
     coalesce(string_agg(int8send(modseq), ''), ''),
-    json_object_agg(uid, keywords) FILTER (WHERE keywords IS NOT NULL)
+    convert_to((json_object_agg(uid, keywords) FILTER (WHERE keywords IS NOT NULL))::text, 'UTF8')
 """
-"""Messages as columns; the rows come in ascending order from a subquery."""
+"""Messages as columns of octets; the rows come in ascending order from a subquery."""
+
+AS_OCTETS: Final = """
+    convert_to(json_build_array(box.id, box.name, box.special_use, box.uid_validity, box.uid_next, box.highest_modseq,
+        box.messages, box.unseen, box.deleted, box.size, box.deleted_size, box.recent, box.keywords, box.subscribed,
+        box.recent_from)::text, 'UTF8')
+"""
+"""`MAILBOX_COLUMNS` and recent_from of a row named `box`, for a statement that answers in octets."""
 
 
-def mailbox(row: "tuple[Any, ...]") -> MailboxRow:
+def mailbox(row: "Sequence[Any]") -> MailboxRow:
     """Read `MAILBOX_COLUMNS`."""
     return MailboxRow(
         id=MailboxId(row[0]),
@@ -54,8 +62,19 @@ def numbers(octets: "bytes | memoryview", typecode: str) -> "array[int]":
     return found
 
 
-def columns(uids: Any, flags: Any, modseqs: Any, keywords: "dict[str, list[str]] | None") -> Columns:
-    """Read `PACKED`; a flag word is two octets of which the second counts."""
+def as_octets(row: Any) -> tuple[MailboxRow, Uid]:
+    """Read `AS_OCTETS`: the mailbox, and from which UID on messages are \\Recent."""
+    values = json.loads(bytes(row))
+    return mailbox(values), Uid(values[MAILBOX_WIDTH])
+
+
+def columns(uids: Any, flags: Any, modseqs: Any, keywords: Any) -> Columns:
+    """Read `PACKED`; a flag word is two octets of which the second counts.
+
+    Keywords are JSON in octets, or what psycopg2 has made of it.
+    """
+    if keywords is not None and not isinstance(keywords, dict):
+        keywords = json.loads(bytes(keywords))
     return Columns(
         uids=numbers(uids, "I"),
         flags=array("B", bytes(flags)[1::2]),
