@@ -230,7 +230,7 @@ class EmbeddedDefaultsTests(ProcessTests):
         process = self.twistd(start=(*start, f"--logfile={self.directory}/twistd.log"))
         self.logged(f"listening on 127.0.0.1:{self.imap}", self.directory / "twistd.log")
         # Those of the children are passed on.
-        self.logged("slot=0", self.directory / "twistd.log")
+        self.logged('"slot": "0"', self.directory / "twistd.log")
         _end(process)
         self.assertEqual(self.log.read_text(), "")
 
