@@ -5,6 +5,7 @@ Debian's packages of Cyrus and Dovecot exclude each other; where `cyrus-imapd` i
 `cyrus-common` (apt-get download, dpkg -x), CYRUS_BIN names the folder with its `imapd`.
 """
 
+import imaplib
 import os
 import pwd
 import re
@@ -12,7 +13,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bench.servers import HOST, PASSWORD, USERS, Server, Unavailable, certificate
+from bench.servers import HOST, PASSWORD, USERS, Server, Unavailable, certificate, user
 
 _PLACES = ("/usr/lib/cyrus/bin", "/usr/lib/cyrus-imapd", "/usr/libexec/cyrus-imapd")
 _REALM = "example.org"
@@ -100,8 +101,8 @@ class Cyrus(Server):
         self._configure(folder, common)
         self._command = [str(common / "master"), "-C", str(self.directory / "imapd.conf")]
         self._command += ["-M", str(self.directory / "cyrus.conf"), "-p", str(self.directory / "master.pid"), "-D"]
-        self.add_users(1, USERS)
         self.run()
+        self.add_users(1, USERS)
 
     def _configure(self, folder: Path, common: Path) -> None:
         self.directory.chmod(0o755)
@@ -129,7 +130,7 @@ class Cyrus(Server):
         self.launch(self._command)
 
     def add_users(self, first: int, last: int) -> None:
-        """Put them into the database of SASL."""
+        """Put them into the database of SASL and have their inboxes made."""
         place = self.directory / "sasldb2"
         for number in range(first, last + 1):
             subprocess.run(  # noqa: S603
@@ -139,3 +140,7 @@ class Cyrus(Server):
                 timeout=30,
             )
         os.chown(place, self._owner.pw_uid, self._owner.pw_gid)
+        # It makes an inbox at the first sign-in, but refuses one of two deliveries that would both have to make it.
+        for number in range(first, last + 1):
+            with imaplib.IMAP4(HOST, self.imap_port, timeout=30) as client:
+                client.login(user(number), PASSWORD)

@@ -47,7 +47,7 @@ def idle_notify(measure: Measure, *, workers: int) -> None:
         server.with_workers(workers)
     elif workers > 1:
         raise Skipped(f"{server.name} has processes for sessions anyway, see idle-notify")
-    measure.fill(_ANNOUNCED, 10)
+    measure.fill([_ANNOUNCED], 10)
     listeners = [(measure.line(server.imap), Imap()) for _ in range(_LISTENERS if workers == 1 else _ATTEMPTS)]
     measure.untimed(
         (line, [[*imap.opened(user(_ANNOUNCED), PASSWORD, "INBOX"), imap.idle()]]) for line, imap in listeners

@@ -139,17 +139,16 @@ class Measure:
         if capability.encode() not in line.tail.upper().split():
             raise Skipped(f"{self.server.name} has no {capability}")
 
-    def fill(self, number: int, count: int, octets: int = 2048) -> None:
-        """Deliver until the inbox of a user nobody else delivers to has so many messages; done once a server."""
-        mark = f"inbox of {number}"
-        if mark in self.server.prepared:
+    def fill(self, numbers: Iterable[int], count: int) -> None:
+        """Deliver until the inboxes of users nobody else delivers to have so many messages; done once a server."""
+        missing = [number for number in numbers if f"inbox of {number}" not in self.server.prepared]
+        if not missing:
             return
         lines = self.lmtp(8)
-        recipient = user(number)
-        scripts = (delivery(recipient, message(index, octets)) for index in range(count))
+        scripts = (delivery(user(number), message(index, 2048)) for number in missing for index in range(count))
         self.untimed((line, scripts) for line in lines)
         self.settle()
-        self.server.prepared.add(mark)
+        self.server.prepared.update(f"inbox of {number}" for number in missing)
 
     def close(self) -> None:
         """Hang up everything."""

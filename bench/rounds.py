@@ -72,9 +72,8 @@ def started(wanted: Wanted) -> Iterator[list[Server]]:
         yield running
 
 
-def _wait_for_calm(servers: Sequence[Server]) -> None:
-    """Wait until no server works, and, for a while, until nothing else on the machine does."""
-    settle(servers)
+def _wait_for_calm() -> None:
+    """Wait, for a while, until nothing on the machine works; the servers ended their own work after each round."""
     deadline = time.monotonic() + _CALM_WAIT
     while time.monotonic() < deadline:
         before = busy()
@@ -84,34 +83,36 @@ def _wait_for_calm(servers: Sequence[Server]) -> None:
 
 
 def _round(name: str, server: Server, scale: Scale, driver: Driver) -> Figures | None:
-    """Measure one round; None if it failed. Raises `Skipped`."""
-    measure = Measure(server, scale, driver)
+    """Measure one round and let the server end its work; None if it failed. Raises `Skipped`."""
+    measure, done = Measure(server, scale, driver), False
     try:
         if not server.runs:
             server.run()
         WORKLOADS[name].run(measure)
         measure.figures.later = measure.settle()
+        done = True
     except (ScriptFailed, OSError, Unavailable) as error:
         say(f"{name} on {server.name} failed: {error}")
-        return None
     finally:
         measure.close()
         with contextlib.suppress(Unavailable):
-            server.as_begun()
-    return measure.figures
+            if server.as_begun() or not done:
+                measure.settle()
+    return measure.figures if done else None
 
 
 def measure_all(names: Sequence[str], servers: Sequence[Server], scale: Scale, rounds: int) -> Rounds:
     """Measure each workload on each server in turn, round by round; Ctrl-C ends it with what there is."""
     driver = Driver()
     results: Rounds = {}
+    settle(servers)
     for name in names:
         results[name] = {}
         began, fit = time.monotonic(), list(servers)
         try:
             for _ in range(min(rounds, WORKLOADS[name].rounds)):
                 for server in list(fit):
-                    _wait_for_calm([one for one in servers if one.runs])
+                    _wait_for_calm()
                     try:
                         figures = _round(name, server, scale, driver)
                     except Skipped as reason:

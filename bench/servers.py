@@ -98,8 +98,12 @@ class Server:
         """Create the users of these numbers, both included."""
         raise NotImplementedError
 
-    def as_begun(self) -> None:
-        """Undo what a workload changed in how it is run."""
+    def as_begun(self) -> bool:
+        """Undo what a workload changed in how it is run, or that it ended; return whether it had to be started."""
+        if self.runs:
+            return False
+        self.run()
+        return True
 
     @property
     def runs(self) -> bool:

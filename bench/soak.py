@@ -243,8 +243,7 @@ def soak(wanted: Wanted, seconds: float, output: Path | None) -> int:
     with started(attrs.evolve(wanted, servers=["sora"], settings=_SETTINGS + wanted.settings)) as (server,):
         assert isinstance(server, Sora)  # noqa: S101  for the type
         measure = Measure(server, Scale(_KEPT, 0, 0, seconds, 0, 0), Driver())
-        for number in range(1, _FLAGGED + 4):
-            measure.fill(number, _KEPT)
+        measure.fill(range(1, _FLAGGED + 4), _KEPT)
         mix = Mix(measure)
         kinds = mix.kinds
         for kind in kinds:

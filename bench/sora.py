@@ -96,16 +96,18 @@ class Sora(Server):
             twistd = [str(script), "--nodaemon", "--pidfile=", f"--logfile={self.directory / 'twistd.log'}"]
         self.launch([*twistd, "sora", "--config", str(self._config)])
 
-    def with_workers(self, number: int | None) -> None:
-        """Start it again with so many workers, if it has not that many; None: as its configuration has it."""
-        if number != self.workers or not self.runs:
-            self.stop()
-            self.workers = number
-            self.run()
+    def with_workers(self, number: int | None) -> bool:
+        """Have so many workers (None: as the configuration has it); return whether it had to be started for that."""
+        if number == self.workers and self.runs:
+            return False
+        self.stop()
+        self.workers = number
+        self.run()
+        return True
 
-    def as_begun(self) -> None:
+    def as_begun(self) -> bool:
         """Have as many workers as the run was begun with."""
-        self.with_workers(self._workers)
+        return self.with_workers(self._workers)
 
     def forget(self) -> None:
         """Remove the local cache of bodies."""

@@ -56,8 +56,7 @@ def sign_in(measure: Measure, *, connections: int, secure: bool = False) -> None
 
 def phone(measure: Measure) -> None:
     """Sign in, LIST, 4 STATUS, SELECT, 50 flags, 20 envelopes, a body, a STORE, LOGOUT: eight users at once."""
-    for number in range(41, 49):
-        measure.fill(number, _PHONE_INBOX)
+    measure.fill(range(41, 49), _PHONE_INBOX)
 
     def sessions(number: int, count: int) -> Iterator[Script]:
         for _ in range(count):
@@ -84,7 +83,7 @@ def read_all(measure: Measure, *, what: str, limit: int | None = None, again: st
     "kept", with its caches and indexes "forgotten", or "cold", with all its files out of the page cache besides.
     """
     count = measure.scale.messages
-    measure.fill(49, count)
+    measure.fill([49], count)
     ((line, imap),) = measure.imap(first=49, mailbox="INBOX")
     wanted = count if limit is None else min(limit, count)
     command = f"FETCH 1:{wanted} {what}"
@@ -104,7 +103,7 @@ def read_all(measure: Measure, *, what: str, limit: int | None = None, again: st
 
 def select(measure: Measure) -> None:
     """SELECT the big mailbox again and again."""
-    measure.fill(49, measure.scale.messages)
+    measure.fill([49], measure.scale.messages)
     ((line, imap),) = measure.imap(first=49, mailbox="INBOX")
     _over_and_over(measure, line, imap, "SELECT INBOX")
 
@@ -112,7 +111,7 @@ def select(measure: Measure) -> None:
 def select_again(measure: Measure) -> None:
     """SELECT a huge mailbox again and again: all that it needs is in the server's memory."""
     step, huge = min(1000, measure.scale.huge), measure.scale.huge
-    measure.fill(59, step)
+    measure.fill([59], step)
     ((line, imap),) = measure.imap(first=59, mailbox="INBOX")
     if "huge" not in measure.server.prepared:
         copies = [[imap.command(f"COPY 1:{step} huge")] for _ in range(huge // step)]
@@ -127,7 +126,7 @@ def search(measure: Measure, *, command: str) -> None:
     """SEARCH or SORT the big mailbox."""
     if command.startswith("SORT"):
         measure.needs("SORT")
-    measure.fill(49, measure.scale.messages)
+    measure.fill([49], measure.scale.messages)
     ((line, imap),) = measure.imap(first=49, mailbox="INBOX")
     _over_and_over(measure, line, imap, command)
 
@@ -147,8 +146,7 @@ def append(measure: Measure) -> None:
 
 def store_single(measure: Measure) -> None:
     """STORE a flag of one message, another one each time, eight connections in their own mailboxes."""
-    for number in range(51, 59):
-        measure.fill(number, 100)
+    measure.fill(range(51, 59), 100)
     opened = measure.imap(8, first=51, mailbox="INBOX")
 
     def steps(imap: Imap) -> Iterator[Script]:
@@ -161,7 +159,7 @@ def store_single(measure: Measure) -> None:
 
 def _bulk(measure: Measure, *steps: Callable[[Imap, int], list[str]], timed: int) -> None:
     """Run commands that belong together some times over; the one at index `timed` of them is measured."""
-    measure.fill(50, measure.scale.bulk)
+    measure.fill([50], measure.scale.bulk)
     ((line, imap),) = measure.imap(first=50, mailbox="INBOX")
     for _ in range(measure.scale.turns):
         turn = next(_numbers)
