@@ -66,14 +66,14 @@ def is_known(reactor: Any) -> bool:
 
 
 def _iteration(reactor: Any) -> Callable[[float | None], None]:
-    poll = reactor._poller.poll
     selectables = reactor._selectables
     other = reactor._doReadOrWrite
     disconnect = reactor._disconnectSelectable
     readable, writable = select.EPOLLIN, select.EPOLLOUT
 
     def iterate(timeout: float | None) -> None:
-        for descriptor, event in poll(-1 if timeout is None else timeout, BATCH):
+        # The poller is looked up each time: a watchdog may stand before it.
+        for descriptor, event in reactor._poller.poll(-1 if timeout is None else timeout, BATCH):
             selectable = selectables.get(descriptor)
             if selectable is None:
                 continue

@@ -6,6 +6,7 @@ import time
 from twisted.logger import globalLogPublisher
 from twisted.trial import unittest
 
+from sora.net import lean_reactor
 from sora.observe import metrics
 from sora.observe.watchdog import QUIET, Watchdog
 
@@ -111,3 +112,17 @@ class WatchdogTests(unittest.SynchronousTestCase):
         watchdog = Watchdog(object())
         watchdog.startService()
         watchdog.stopService()
+
+    def test_a_lean_reactor_is_watched_too(self) -> None:
+        from twisted.internet.epollreactor import EPollReactor
+
+        reactor = EPollReactor()
+        self.addCleanup(reactor._poller.close)
+        self.assertTrue(lean_reactor.install(reactor))
+        watchdog = Watchdog(reactor, limit=LIMIT)
+        watchdog.startService()
+        self.addCleanup(watchdog.stopService)
+        reactor.doIteration(0)
+        self.now += 0.2
+        reactor.doIteration(0)
+        self.assertEqual(self.count() - self.before, 1)
