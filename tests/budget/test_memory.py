@@ -1,17 +1,24 @@
 """What an idle connection and a message in a view hold in memory: octets counted by tracemalloc, without a clock."""
 
 import gc
+import os
+import socket
 import tracemalloc
 from array import array
 from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from sora.core.ids import AccountId, MailboxId, ModSeq, Uid
 from sora.imap.view import SessionView
 from sora.mail.live import Live
+from sora.net.lean import Connection
 from sora.store.memory import MemoryFeed
 from sora.store.memory_state import State
 from sora.store.model import Columns, MailboxRow, Opened
@@ -27,6 +34,9 @@ BESIDE = 12 * 1024
 """What is left for Twisted's transport, the allocator and the kernel's buffers."""
 ALLOWED = 30 * 1024
 """Octets of an idle cleartext connection in all."""
+
+TRANSPORT = 1_000
+"""Octets of Python's memory that a lean transport holds, its socket included; what OpenSSL holds is not seen here."""
 
 MESSAGES = 100_000
 SHARED = 20
@@ -75,6 +85,35 @@ class IdleTests(unittest.SynchronousTestCase):
         self.assertLess(IDLE * TOLERANCE + BESIDE, ALLOWED)
         for transport in transports:
             transport.end()
+
+
+class TransportTests(unittest.SynchronousTestCase):
+    def test_a_lean_transport_holds_few_octets(self) -> None:
+        pairs = [socket.socketpair() for _ in range(SESSIONS)]
+        for pair in pairs:
+            for end in pair:
+                self.addCleanup(end.close)
+        # Accepting makes a socket's object and a peer's address: they are counted, too.
+        descriptors = [os.dup(pair[0].fileno()) for pair in pairs]
+        reactor = Clock()
+        reactor.addReader = reactor.removeReader = lambda selectable: None  # type: ignore[attr-defined]
+
+        def connected() -> list[Connection]:
+            made = []
+            for number, descriptor in enumerate(descriptors):
+                accepted = socket.socket(fileno=descriptor)
+                made.append(Connection(accepted, (f"192.0.2.{number}", 50_000 + number), Idler(), reactor))
+                made[-1].begin()
+            return made
+
+        octets, made = held(connected)
+        self.assertLess(octets / SESSIONS, TRANSPORT)
+        for connection in made:  # type: ignore[attr-defined]
+            connection.connectionLost(Failure(ConnectionDone()))
+
+
+class Idler(Protocol):
+    """Says nothing."""
 
 
 class Mailboxes:

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 import twisted.protocols.tls
+from OpenSSL import SSL
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
@@ -373,6 +374,32 @@ class Contract:
         with contextlib.suppress(OSError):
             self.assertTrue(len(self.read_to_end(client)) < MUCH)
 
+    def test_an_abort_inside_of_what_was_received_never_calls_back_at_once(self) -> None:
+        seen: list[list[str]] = []
+
+        def abort(server: Recorder, data: bytes) -> None:
+            server.transport.write(b"x" * MUCH)
+            server.transport.abortConnection()
+            server.transport.loseConnection()
+            seen.append(list(server.calls))
+
+        self.server.on_data = abort
+        client = self.connect()
+        client.send(b"x")
+        self.lost()
+        self.assertEqual((seen, self.server.calls), ([["made"]], ["made", "lost"]))
+
+    def test_a_close_and_then_an_abort_ends_once(self) -> None:
+        self.connect()
+        self.server.transport.write(b"x" * MUCH)
+        self.server.transport.loseConnection()
+        self.turn(3)
+        self.assertEqual(self.server.calls, ["made"])
+        self.server.transport.abortConnection()
+        self.lost()
+        self.turn(3)
+        self.assertEqual(self.server.calls, ["made", "lost"])
+
     def test_a_peer_that_sends_no_more_ends_the_connection_when_all_was_delivered(self) -> None:
         client = self.connect()
         client.send(b"last words")
@@ -497,6 +524,17 @@ class Clear(Contract):
 
     secure = False
 
+    def test_what_comes_after_a_close_is_not_delivered(self) -> None:
+        client = self.connect()
+        self.server.transport.write(b"x" * MUCH)
+        self.server.transport.loseConnection()
+        client.send(b"too late")
+        with contextlib.suppress(ConnectionResetError):
+            # What was sent too late makes the kernel reset the connection in the end.
+            self.read_to_end(client)
+        self.lost()
+        self.assertEqual(self.server.received, b"")
+
     def test_a_connection_goes_on_in_tls_with_what_was_said_before_in_the_clear(self) -> None:
         client = self.connect()
         transport = self.server.transport
@@ -608,6 +646,38 @@ class Secure(Contract):
             except OSError:
                 return True
             self.fail("the version was taken")
+            return True
+
+        self.until(refused)
+
+    def test_a_handshake_in_the_middle_of_a_connection_is_refused(self) -> None:
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        plain = socket.create_connection(self.listening.getsockname())
+        self.addCleanup(plain.close)
+        plain.setblocking(False)
+        client = SSL.Connection(context, plain)
+        client.set_connect_state()
+
+        def shaken() -> bool:
+            with contextlib.suppress(SSL.WantReadError):
+                client.do_handshake()
+                return True
+            return False
+
+        self.until(shaken)
+        client.send(b"before")
+        self.until(lambda: self.server.received == b"before")
+        client.renegotiate()
+
+        def refused() -> bool:
+            try:
+                client.do_handshake()
+            except SSL.WantReadError:
+                return False
+            except SSL.Error:
+                return True
+            self.fail("the handshake was taken")
             return True
 
         self.until(refused)

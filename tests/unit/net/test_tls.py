@@ -1,10 +1,12 @@
 """Certificates: made when there are none, kept while valid, followed when they change."""
 
 import os
+import ssl
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from twisted.trial.unittest import SynchronousTestCase
 
 from sora.core.errors import ConfigurationInvalid
@@ -52,6 +54,31 @@ class CertificateTests(SynchronousTestCase):
         self.now += tls.LOOK_EVERY
         self.assertIsNot(self.served(certificates), first)
         self.assertFalse(certificates.reload())
+
+    def test_both_kinds_of_contexts_follow_the_files_and_refuse_what_is_old(self) -> None:
+        cert, key = tls.self_signed(self.directory, "h")
+        certificates = tls.Certificates(cert, key, clock=lambda: self.now)
+        first = certificates.ssl_context()
+        self.assertIs(certificates.ssl_context(), first)
+        self.assertGreaterEqual(first.minimum_version, ssl.TLSVersion.TLSv1_2)
+        for option in (ssl.OP_NO_RENEGOTIATION, ssl.OP_NO_COMPRESSION):
+            self.assertTrue(first.options & option)
+        key.unlink()
+        tls.self_signed(self.directory, "h")
+        self.now += tls.LOOK_EVERY
+        self.assertIsNot(certificates.ssl_context(), first)
+
+    def test_a_key_that_needs_a_password_is_refused_without_asking_for_it(self) -> None:
+        cert, key = tls.self_signed(self.directory, "h")
+        loaded: Any = serialization.load_pem_private_key(key.read_bytes(), None)
+        key.write_bytes(
+            loaded.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.BestAvailableEncryption(b"secret"),
+            )
+        )
+        self.assertRaises(ConfigurationInvalid, tls.Certificates, cert, key)
 
     def test_a_pair_that_does_not_fit_leaves_the_old_one_in_service(self) -> None:
         cert, key = tls.self_signed(self.directory, "h")
