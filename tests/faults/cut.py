@@ -123,7 +123,7 @@ class Messages:
         self._cut = cut
         self._rest = {Side.ASKED: b"", Side.ANSWERED: b""}
         self._begun = False
-        self._statement = b""
+        self._parsed: dict[bytes, bytes] = {}
         self._answer: list[bytes] = []
         self._wanted: Strike | None = None
         self.refused = 0
@@ -148,13 +148,21 @@ class Messages:
                 self.refused += 1
                 return
             self._begun = True
-        elif message[:1] == b"Q":
-            self._statement = self._cut.text_of(message[5:-1])
-            strike = self._cut.strike(Side.ASKED, self._statement)
-            self._wanted = self._cut.strike(Side.ANSWERED, self._statement)
+        elif message[:1] == b"P":
+            name, _, rest = message[5:].partition(b"\0")
+            self._parsed[name] = rest.partition(b"\0")[0]
+        elif message[:1] in (b"Q", b"B"):
+            text = self._cut.text_of(message[5:-1]) if message[:1] == b"Q" else self._bound(message)
+            strike = self._cut.strike(Side.ASKED, text)
+            self._wanted = self._cut.strike(Side.ANSWERED, text)
             yield message, strike
             return
         yield message, None
+
+    def _bound(self, message: bytes) -> bytes:
+        """Return the text of the statement that a Bind names: parsed on this connection, or prepared by SQL."""
+        name = message[5:].split(b"\0", 2)[1]
+        return self._parsed.get(name) or self._cut.text_of(b"EXECUTE " + name)
 
     def _answered(self, message: bytes) -> Iterator[tuple[bytes, Strike | None]]:
         if self._wanted is None:
