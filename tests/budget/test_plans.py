@@ -142,7 +142,7 @@ class PlanTests(DatabaseTests):
 
         async def upload() -> None:
             for one in await bodies.claim_uploads(10, 60.0):
-                await bodies.uploaded(one.ref.id)
+                await bodies.uploaded([one.ref.id])
 
         return {
             "deliver": lambda: deliver(self.inbox),

@@ -45,11 +45,11 @@ class BodiesContract(StoreContract):
 
     async def test_an_uploaded_body_is_no_longer_staged(self) -> None:
         done = await self.stage()
-        await self.store.bodies.uploaded(done.body.id)
+        await self.store.bodies.uploaded([done.body.id])
         self.assertEqual(await self.store.bodies.staged([done.body.id]), {})
         self.assertFalse((await self.fetched(done.uid, Want.BYTES)).ref.staged)
         self.assertEqual(await self.store.bodies.claim_uploads(10, LEASE), [])
-        await self.store.bodies.uploaded(done.body.id)
+        await self.store.bodies.uploaded([done.body.id])
 
     async def test_an_empty_body_is_staged_too(self) -> None:
         body = new_body(b"", fields={}, header=b"")
@@ -77,6 +77,22 @@ class BodiesContract(StoreContract):
         (upload,) = await self.store.bodies.claim_uploads(10, LEASE)
         self.assertEqual((upload.ref, upload.data), (done.body, raw))
 
+    async def test_a_claim_records_what_was_uploaded_before(self) -> None:
+        first, second = await self.stage(), await self.stage()
+        (claimed,) = await self.store.bodies.claim_uploads(1, LEASE)
+        self.assertEqual(claimed.ref.id, first.body.id)
+        (claimed,) = await self.store.bodies.claim_uploads(10, LEASE, uploaded=[first.body.id])
+        self.assertEqual(claimed.ref.id, second.body.id)
+        self.assertEqual(list(await self.store.bodies.staged([first.body.id, second.body.id])), [second.body.id])
+        self.assertFalse((await self.fetched(first.uid, Want.BYTES)).ref.staged)
+
+    async def test_a_claim_ends_before_it_brings_too_many_octets_but_not_without_one(self) -> None:
+        made = [(await self.stage(message(f"Body {number}"))).body for number in range(4)]
+        octets = made[0].size + made[1].size
+        for expected in (made[:2], made[2:3], made[3:]):
+            claimed = await self.store.bodies.claim_uploads(10, LEASE, octets_max=octets if expected == made[:2] else 1)
+            self.assertEqual([upload.ref for upload in claimed], expected)
+
     async def test_a_lease_that_ended_is_claimed_again(self) -> None:
         await self.stage()
         self.assertEqual(len(await self.store.bodies.claim_uploads(10, 0.0)), 1)
@@ -98,14 +114,14 @@ class BodiesContract(StoreContract):
         count, octets, age = await self.store.bodies.upload_backlog()
         self.assertEqual((count, octets), (3, sum(ref.size for ref in made)))
         self.assertGreaterEqual(age, 0.0)
-        await self.store.bodies.uploaded(made[0].id)
+        await self.store.bodies.uploaded([made[0].id])
         self.assertEqual((await self.store.bodies.upload_backlog())[0], 2)
 
     # ------------------------------------------------------------ collection
 
     async def test_a_body_in_use_is_never_collected(self) -> None:
         done = await self.stage()
-        await self.store.bodies.uploaded(done.body.id)
+        await self.store.bodies.uploaded([done.body.id])
         self.assertEqual(await self.collect(), [])
         self.assertEqual([ref.id for ref in await self.references()], [done.body.id])
 
@@ -115,7 +131,7 @@ class BodiesContract(StoreContract):
 
     async def test_an_expunged_message_keeps_its_body_until_the_grace_ends(self) -> None:
         done = await self.stage()
-        await self.store.bodies.uploaded(done.body.id)
+        await self.store.bodies.uploaded([done.body.id])
         await self.expunge_all()
         self.assertEqual(await self.collect(grace=3600.0), [])
         self.assertEqual(len(await self.references()), 1)
@@ -124,7 +140,7 @@ class BodiesContract(StoreContract):
 
     async def test_d10_a_body_nobody_refers_to_waits_one_generation(self) -> None:
         done = await self.stage()
-        await self.store.bodies.uploaded(done.body.id)
+        await self.store.bodies.uploaded([done.body.id])
         await self.expunge_all()
         self.assertEqual(await self.collect(generation=3600.0), [])
         self.assertEqual(len(await self.references()), 1)
@@ -132,7 +148,7 @@ class BodiesContract(StoreContract):
     async def test_d10_a_condemned_body_that_is_needed_again_stays(self) -> None:
         raw = message("Back again")
         done = await self.stage(raw)
-        await self.store.bodies.uploaded(done.body.id)
+        await self.store.bodies.uploaded([done.body.id])
         await self.expunge_all()
         await self.collect(generation=3600.0)
         again = await self.stage(raw)
@@ -143,7 +159,7 @@ class BodiesContract(StoreContract):
     async def test_d10_a_body_that_comes_after_its_collection_has_a_new_key(self) -> None:
         raw = message("Back too late")
         done = await self.stage(raw)
-        await self.store.bodies.uploaded(done.body.id)
+        await self.store.bodies.uploaded([done.body.id])
         await self.expunge_all()
         keys = await self.collect()
         again = await self.stage(raw)
@@ -153,7 +169,7 @@ class BodiesContract(StoreContract):
 
     async def test_d10_a_body_shared_by_a_copy_outlives_the_original(self) -> None:
         done = await self.stage()
-        await self.store.bodies.uploaded(done.body.id)
+        await self.store.bodies.uploaded([done.body.id])
         sent = (await self.row("Sent")).id
         await self.store.messages.copy(self.inbox, [done.uid], sent)
         await self.expunge_all()
@@ -162,7 +178,7 @@ class BodiesContract(StoreContract):
 
     async def test_keys_stay_listed_until_they_are_discarded(self) -> None:
         done = await self.stage()
-        await self.store.bodies.uploaded(done.body.id)
+        await self.store.bodies.uploaded([done.body.id])
         await self.expunge_all()
         keys = await self.collect()
         self.assertEqual(await self.collect(times=1), keys)
@@ -196,7 +212,7 @@ class BodiesContract(StoreContract):
                 case 4:
                     return self.store.messages.expunge(self.inbox, None, self.actor)
                 case 5:
-                    return self.store.bodies.uploaded(BodyId(chance.randrange(1, 8)))
+                    return self.store.bodies.uploaded([BodyId(chance.randrange(1, 8))])
                 case _:
                     return self.store.bodies.collect(grace=0.0, generation=0.0, limit=100)
 

@@ -105,16 +105,16 @@ class PlainReaderTests(Memory, unittest.TestCase):
     async def test_d9_staged_and_uploaded_bodies_are_read_alike(self) -> None:
         self.assertEqual(await self.read(self.ref), self.raw)
         await self.objects.put(self.ref.object_key, self.raw)
-        await self.store.bodies.uploaded(self.ref.id)
+        await self.store.bodies.uploaded([self.ref.id])
         self.assertEqual(await self.read(self.ref), self.raw)
 
     async def test_d9_a_body_that_cannot_be_read_is_an_error_and_never_empty(self) -> None:
-        await self.store.bodies.uploaded(self.ref.id)
+        await self.store.bodies.uploaded([self.ref.id])
         self.assertIsInstance(await self.read(self.ref), BodyUnavailable)
         self.objects.away = True
         self.assertIsInstance(await self.read(self.ref), BodyUnavailable)
 
     async def test_bytes_with_another_hash_are_corrupt(self) -> None:
-        await self.store.bodies.uploaded(self.ref.id)
+        await self.store.bodies.uploaded([self.ref.id])
         await self.objects.put(self.ref.object_key, self.raw.replace(b"Read", b"Fake"))
         self.assertIsInstance(await self.read(self.ref), Corrupt)

@@ -92,7 +92,7 @@ class FrontTests(unittest.TestCase):
             await bytes_kept.append(client, b"Subject: %d\r\n\r\ntext %d\r\n" % (number, number))
         objects = world.appender._objects
         for upload in (await world.store.bodies.claim_uploads(10, 60.0))[1:2]:
-            await world.store.bodies.uploaded(upload.ref.id)
+            await world.store.bodies.uploaded([upload.ref.id])
         objects.away = True
         reader = Reader(world.store.bodies, objects, clock=world.clock, memory_max=0)
         world.factory.services.reader = MessageReader(world.store.messages, reader)

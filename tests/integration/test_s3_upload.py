@@ -34,9 +34,17 @@ class Restaged(FakeBodies):
         self.bytes[number] = data
         super().stage(number, data, **rest)
 
-    def uploaded(self, body: Any) -> Any:
-        self.check(body, self.bytes[body])
-        return super().uploaded(body)
+    def claim_uploads(self, *args: Any, uploaded: Any = (), **rest: Any) -> Any:
+        self.checked(uploaded)
+        return super().claim_uploads(*args, uploaded=uploaded, **rest)
+
+    def uploaded(self, bodies: Any) -> Any:
+        self.checked(bodies)
+        return super().uploaded(bodies)
+
+    def checked(self, bodies: Any) -> None:
+        for body in bodies:
+            self.check(body, self.bytes[body])
 
     def upload_failed(self, body: Any, reason: str, retry_after: float) -> Any:
         self.stage(body, self.bytes[body])

@@ -2,21 +2,28 @@
 
 A key's segments become directories (marked with `+`, so that `a` and `a/b` can both be keys) and one file;
 whatever a file name should not contain is percent-encoded, so no key leads out of the directory.
+
+Objects put in one turn of the reactor, or while others are being written, go to a thread together: all are
+written, all are synced, all get their names, and each directory is synced once. A file has its name only when
+it is whole.
 """
 
 import errno
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import quote, unquote
 
+import attrs
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
-from sora.core.errors import ObjectStoreUnavailable, StorageFull
+from sora.core.errors import ObjectStoreUnavailable, SoraError, StorageFull
 from sora.disk.threads import Threads
 
 T = TypeVar("T")
@@ -26,25 +33,74 @@ _OBJECTS: Final = "objects"
 _ARRIVING: Final = "arriving"
 _ARRIVING_MAX: Final = 86_400.0
 """Seconds after which a file that is still arriving belongs to a process that has died."""
+PUTS_MAX: Final = 64
+"""Objects that are written together: so many descriptors are open meanwhile."""
+PUT_OCTETS_MAX: Final = 8_388_608
+"""Octets of objects that are written together, so that small ones do not wait long for large ones."""
 _SEGMENT_MAX: Final = 240
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+@attrs.define(eq=False)
+class _Put:
+    """An object on its way into the directory."""
+
+    key: str
+    data: bytes
+    done: "Deferred[None]" = attrs.field(factory=Deferred)
+    target: str = ""
+    arriving: str = ""
+    descriptor: int = -1
+    error: OSError | ObjectStoreUnavailable | None = None
 
 
 class DirectoryObjectStore:
     """Implements `store.interfaces.ObjectStore` under `path`, in at most `threads` threads of its own.
 
-    More threads make it no faster: the file system's journal commits for one at a time.
+    Objects are written by one of them at a time: the file system's journal commits for one at a time anyway, and
+    reading never waits for it.
     """
 
     def __init__(self, path: Path, *, reactor: Any, threads: int = 2) -> None:
         self._objects = path / _OBJECTS
         self._arriving = path / _ARRIVING
+        self._reactor = reactor
         self._threads = Threads(reactor, threads, "objects")
-        self._made: set[Path] = set()
+        self._made: set[str] = set()
+        self._waiting: deque[_Put] = deque()
+        self._writing = False
 
     def put(self, key: str, data: bytes) -> "Deferred[None]":
         """Store an object; file and directories are synced before it is done. Raises `StorageFull`."""
-        return self._threads.run(_translated, self._put, key, data)
+        put = _Put(key, data)
+        self._waiting.append(put)
+        if not self._writing:
+            self._writing = True
+            self._reactor.callLater(0, self._write_next)
+        return put.done
+
+    def _write_next(self) -> None:
+        batch: list[_Put] = []
+        octets = 0
+        while self._waiting and len(batch) < PUTS_MAX and octets < PUT_OCTETS_MAX:
+            put = self._waiting.popleft()
+            if not put.done.called:
+                batch.append(put)
+                octets += len(put.data)
+        self._writing = bool(batch)
+        if batch:
+            self._threads.run(self._put_all, batch).addBoth(self._written, batch)
+
+    def _written(self, result: object, batch: list[_Put]) -> None:
+        # The next ones first: whoever hears that these are done may well put more.
+        self._write_next()
+        for put in batch:
+            if isinstance(result, Failure):
+                put.done.errback(Failure(result.value))  # type: ignore[no-untyped-call]
+            elif put.error is not None:
+                put.done.errback(_named(put.error))
+            else:
+                put.done.callback(None)
 
     def get(self, key: str) -> "Deferred[bytes | None]":
         """Read an object; None if there is none."""
@@ -67,47 +123,87 @@ class DirectoryObjectStore:
         return self._threads.run(_translated, self._keys, prefix, after, limit)
 
     def close(self) -> "Deferred[None]":
-        """Finish what is running and end the threads."""
+        """Finish what is running or waits and end the threads."""
+        while self._waiting:
+            self._write_next()
         self._threads.stop()
         return succeed(None)
 
     # ------------------------------------------------------------ in a thread
 
     def _file(self, key: str) -> Path:
+        return Path(self._name(key))
+
+    def _name(self, key: str) -> str:
         *folders, name = key.split("/")
-        return self._objects.joinpath(*(f"{_encoded(folder)}+" for folder in folders), _encoded(name))
+        return "/".join((str(self._objects), *[f"{_encoded(folder)}+" for folder in folders], _encoded(name)))
 
-    def _put(self, key: str, data: bytes) -> None:
-        target = self._file(key)
-        if self._arriving not in self._made:
-            self._make(self._arriving)
-            _sweep(self._arriving)
-        self._make(target.parent)
-        arriving = self._arriving / secrets.token_hex(16)
-        try:
-            _write(arriving, data)
+    def _put_all(self, batch: Sequence[_Put]) -> None:
+        """Store objects; one that cannot be has its error."""
+        arriving = str(self._arriving)
+        for put in batch:
             try:
-                arriving.rename(target)
-            except FileNotFoundError:
-                # Someone removed the directory behind our back since we made it.
-                self._made.clear()
-                self._make(target.parent)
-                arriving.rename(target)
-        except OSError:
-            arriving.unlink(missing_ok=True)
-            raise
-        _sync(target.parent)
+                self._begin(put, arriving)
+            except (OSError, ObjectStoreUnavailable) as error:
+                put.error = error
+        for put in batch:
+            if put.descriptor >= 0:
+                _finish(put)
+        folders: dict[str, list[_Put]] = {}
+        for put in batch:
+            self._settle(put)
+            if put.error is None:
+                folders.setdefault(os.path.dirname(put.target), []).append(put)
+        for folder, puts in folders.items():
+            try:
+                _sync(folder)
+            except OSError as error:
+                for put in puts:
+                    put.error = error
 
-    def _make(self, folder: Path) -> None:
+    def _begin(self, put: _Put, arriving: str) -> None:
+        """Write an object's octets under a name of the moment."""
+        if arriving not in self._made:
+            self._make(arriving)
+            _sweep(self._arriving)
+        put.target = self._name(put.key)
+        self._make(os.path.dirname(put.target))
+        put.arriving = f"{arriving}/{secrets.token_hex(16)}"
+        put.descriptor = os.open(put.arriving, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        view = memoryview(put.data)
+        while view:
+            view = view[os.write(put.descriptor, view) :]
+
+    def _settle(self, put: _Put) -> None:
+        """Give what was written and synced its name, or remove what could not be."""
+        try:
+            if put.error is None:
+                self._rename(put)
+        except OSError as error:
+            put.error = error
+        if put.error is not None and put.arriving:
+            with suppress(OSError):
+                os.unlink(put.arriving)
+
+    def _rename(self, put: _Put) -> None:
+        try:
+            os.rename(put.arriving, put.target)
+        except FileNotFoundError:
+            # Someone removed the directory behind our back since we made it.
+            self._made.clear()
+            self._make(os.path.dirname(put.target))
+            os.rename(put.arriving, put.target)
+
+    def _make(self, folder: str) -> None:
         """Make a directory and what is missing above it, each synced into the one that holds it."""
         if folder in self._made:
             return
-        missing = [folder]
+        missing = [Path(folder)]
         while not missing[-1].parent.is_dir():
             missing.append(missing[-1].parent)
         for one in reversed(missing):
             one.mkdir(mode=0o700, exist_ok=True)
-            _sync(one.parent)
+            _sync(str(one.parent))
         self._made.add(folder)
 
     def _get(self, key: str, start: int, length: int | None) -> bytes | None:
@@ -133,7 +229,7 @@ class DirectoryObjectStore:
             file.unlink(missing_ok=True)
         for folder in {file.parent for file in files}:
             if folder.is_dir():
-                _sync(folder)
+                _sync(str(folder))
 
     def _keys(self, prefix: str, after: str, limit: int) -> list[tuple[str, int, float]]:
         found: list[tuple[str, int, float]] = []
@@ -205,15 +301,15 @@ def _sweep(arriving: Path) -> None:
                 file.unlink()
 
 
-def _write(file: Path, data: bytes) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+def _finish(put: _Put) -> None:
+    """Sync what was written, if all of it was, and close it."""
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
+        if put.error is None:
+            os.fsync(put.descriptor)
+    except OSError as error:
+        put.error = error
     finally:
-        os.close(descriptor)
+        os.close(put.descriptor)
 
 
 def _read(descriptor: int, start: int, length: int) -> bytes:
@@ -225,7 +321,7 @@ def _read(descriptor: int, start: int, length: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _sync(folder: Path) -> None:
+def _sync(folder: str) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -233,10 +329,16 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _named(error: OSError | ObjectStoreUnavailable) -> SoraError:
+    if isinstance(error, SoraError):
+        return error
+    if error.errno in _FULL:
+        return StorageFull("no space is left for message bodies")
+    return ObjectStoreUnavailable(f"the body directory failed: {error.strerror or error}")
+
+
 def _translated(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
         return function(*args, **kwargs)
     except OSError as error:
-        if error.errno in _FULL:
-            raise StorageFull("no space is left for message bodies") from error
-        raise ObjectStoreUnavailable(f"the body directory failed: {error.strerror or error}") from error
+        raise _named(error) from error

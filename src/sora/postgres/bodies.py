@@ -8,27 +8,10 @@ from sora.core.ids import BodyId
 from sora.postgres.rows import body_ref, strip
 from sora.postgres.statement import Statement, integers
 from sora.postgres.work import Database
+from sora.store.interfaces import CLAIM_OCTETS
 from sora.store.model import Upload
 
 _STAGED: Final = Statement("SELECT body_id, data FROM staged_bodies WHERE body_id = ANY (%(bodies)s::bigint[])")
-_CLAIM: Final = Statement("""
-WITH due AS (
-    SELECT body_id FROM staged_bodies
-     WHERE due_at <= now() AND (leased_until IS NULL OR leased_until <= now())
-     ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-), claimed AS (
-    UPDATE staged_bodies AS s
-       SET leased_until = now() + make_interval(secs => %(lease)s), due_at = now() + make_interval(secs => %(lease)s)
-      FROM due WHERE s.body_id = due.body_id
-    RETURNING s.body_id, s.data, s.attempts, s.staged_at
-)
-SELECT b.id, b.hash, b.size, b.object_key, b.stored, c.data, c.attempts
-  FROM claimed AS c JOIN bodies AS b ON b.id = c.body_id ORDER BY c.staged_at, b.id
-""")
-_UPLOADED: Final = Statement("""
-WITH dropped AS (DELETE FROM staged_bodies WHERE body_id = %(body)s)
-UPDATE bodies SET stored = true WHERE id = %(body)s AND NOT stored
-""")
 _FAILED: Final = Statement("""
 UPDATE staged_bodies SET attempts = attempts + 1, last_error = %(reason)s, leased_until = NULL,
        due_at = now() + make_interval(secs => %(retry_after)s)
@@ -56,15 +39,24 @@ class PostgresBodies:
         return {BodyId(row[0]): bytes(row[1]) for row in rows}
 
     @deferred
-    async def claim_uploads(self, limit: int, lease: float) -> list[Upload]:
-        """Claim staged bodies whose turn has come, for `lease` seconds; no two claimants get the same one."""
-        rows = await self._database.change(_CLAIM, {"limit": limit, "lease": float(lease)})
+    async def claim_uploads(
+        self, limit: int, lease: float, *, octets_max: int = CLAIM_OCTETS, uploaded: Sequence[BodyId] = ()
+    ) -> list[Upload]:
+        """Record bodies as `uploaded`, then claim staged ones whose turn has come, for `lease` seconds.
+
+        At most `limit` and `octets_max` octets, one at least; no two claimants get the same one.
+        """
+        rows = await self._database.call(
+            "claim_uploads",
+            {"done": integers(uploaded), "step": limit, "octets": octets_max, "lease": float(lease)},
+        )
         return [Upload(ref=body_ref(row), data=bytes(row[5]), attempts=row[6]) for row in rows]
 
     @deferred
-    async def uploaded(self, body: BodyId) -> None:
-        """Record that the object store verifiably has the body, and drop the staged bytes."""
-        await self._database.change(_UPLOADED, {"body": body})
+    async def uploaded(self, bodies: Sequence[BodyId]) -> None:
+        """Record that the object store verifiably has the bodies, and drop the staged bytes."""
+        if bodies:
+            await self._database.call("record_uploads", {"done": integers(bodies)})
 
     @deferred
     async def upload_failed(self, body: BodyId, reason: str, retry_after: float) -> None:

@@ -31,7 +31,7 @@ class Background:
     def wake(self) -> None:
         """Say that bodies were staged."""
         if self.uploader is not None:
-            self.uploader.wake()
+            self.uploader.announce()
 
 
 def _uploader(configuration: Configuration, storage: Storage, reactor: Any) -> Uploader | None:
@@ -42,8 +42,11 @@ def _uploader(configuration: Configuration, storage: Storage, reactor: Any) -> U
         storage.store.bodies,
         storage.objects,
         clock=reactor,
+        feed=storage.store.feed,
         concurrency=section.concurrency,
+        octets_max=section.memory,
         interval=section.wake_interval,
+        wake_delay=section.wake_delay,
         lease=section.lease,
         retry_base=section.retry_interval,
         retry_max=section.retry_max,

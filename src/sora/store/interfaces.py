@@ -7,7 +7,7 @@ something may fail with `CommitUnknown`. Other errors are named. Names of mailbo
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -40,6 +40,9 @@ from sora.store.model import (
     Upload,
     Want,
 )
+
+CLAIM_OCTETS: Final = 8_388_608
+"""Octets that one claim of uploads brings at most: they come as text of twice the length."""
 
 
 class Accounts(Protocol):
@@ -170,11 +173,16 @@ class Bodies(Protocol):
     def staged(self, bodies: Sequence[BodyId]) -> "Deferred[dict[BodyId, bytes]]":
         """Read staged bytes; a body that was uploaded meanwhile is absent."""
 
-    def claim_uploads(self, limit: int, lease: float) -> "Deferred[list[Upload]]":
-        """Claim staged bodies whose turn has come, for `lease` seconds; no two claimants get the same one."""
+    def claim_uploads(
+        self, limit: int, lease: float, *, octets_max: int = CLAIM_OCTETS, uploaded: Sequence[BodyId] = ()
+    ) -> "Deferred[list[Upload]]":
+        """Record bodies as `uploaded`, then claim staged ones whose turn has come, for `lease` seconds.
 
-    def uploaded(self, body: BodyId) -> "Deferred[None]":
-        """Record that the object store verifiably has the body, and drop the staged bytes."""
+        At most `limit` and `octets_max` octets, one at least; no two claimants get the same one.
+        """
+
+    def uploaded(self, bodies: Sequence[BodyId]) -> "Deferred[None]":
+        """Record that the object store verifiably has the bodies, and drop the staged bytes."""
 
     def upload_failed(self, body: BodyId, reason: str, retry_after: float) -> "Deferred[None]":
         """Record a failed attempt; the body is due again after `retry_after` seconds."""

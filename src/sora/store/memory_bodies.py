@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sora.core.ids import BodyId
+from sora.store.interfaces import CLAIM_OCTETS
 from sora.store.memory_state import State, StoredAccount, StoredBody, fired
 from sora.store.model import Upload
 
@@ -24,28 +25,38 @@ class MemoryBodies:
         return found
 
     @fired
-    def claim_uploads(self, limit: int, lease: float) -> list[Upload]:
-        """Claim staged bodies whose turn has come."""
+    def claim_uploads(
+        self, limit: int, lease: float, *, octets_max: int = CLAIM_OCTETS, uploaded: Sequence[BodyId] = ()
+    ) -> list[Upload]:
+        """Record what was uploaded, then claim staged bodies whose turn has come."""
+        self._record(uploaded)
         now = self._state.seconds()
         due = [
             body
             for body in self._state.bodies.values()
             if body.staged is not None and body.due_at <= now and body.leased_until <= now
         ]
-        due.sort(key=lambda body: (body.due_at, body.id))
-        claimed = []
+        due.sort(key=lambda body: body.id)
+        claimed: list[Upload] = []
         for body in due[:limit]:
+            if octets_max <= 0:
+                break
+            octets_max -= body.size
             body.leased_until = now + lease
             claimed.append(Upload(body.ref, body.staged or b"", body.attempts))
         return claimed
 
     @fired
-    def uploaded(self, body: BodyId) -> None:
-        """Record that the object store has the body, and drop the staged bytes."""
-        stored = self._state.bodies.get(body)
-        if stored is not None:
-            stored.staged = None
-            stored.leased_until = 0.0
+    def uploaded(self, bodies: Sequence[BodyId]) -> None:
+        """Record that the object store has the bodies, and drop the staged bytes."""
+        self._record(bodies)
+
+    def _record(self, bodies: Sequence[BodyId]) -> None:
+        for body in bodies:
+            stored = self._state.bodies.get(body)
+            if stored is not None:
+                stored.staged = None
+                stored.leased_until = 0.0
 
     @fired
     def upload_failed(self, body: BodyId, reason: str, retry_after: float) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import CancelledError
 from twisted.trial import unittest
 
 from sora.aio import gather
@@ -75,7 +76,7 @@ class DirectoryTests(unittest.TestCase):
 
     async def test_d1_file_and_directories_are_synced_before_a_put_is_done(self) -> None:
         done: list[str] = []
-        sync, rename = os.fsync, Path.rename
+        sync, rename = os.fsync, os.rename
 
         def name(descriptor: int) -> str:
             return Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
@@ -84,18 +85,21 @@ class DirectoryTests(unittest.TestCase):
             sync(descriptor)
             done.append(f"sync {'file' if len(name(descriptor)) == 32 else name(descriptor)}")
 
-        def recorded_rename(file: Path, target: Path) -> Any:
+        def recorded_rename(file: str, target: str) -> Any:
             done.append("rename")
             return rename(file, target)
 
         self.patch(os, "fsync", recorded_sync)
-        self.patch(Path, "rename", recorded_rename)
+        self.patch(os, "rename", recorded_rename)
         await self.store.put("a/b", b"data")
         self.assertEqual(done[-3:], ["sync file", "rename", "sync a+"])
         self.assertLess(done.index("sync objects"), done.index("sync file"))
         done.clear()
         await self.store.put("a/c", b"data")
         self.assertEqual(done, ["sync file", "rename", "sync a+"])
+        done.clear()
+        await gather([self.store.put(f"a/{number}", b"data") for number in range(3)])
+        self.assertEqual(done, ["sync file"] * 3 + ["rename"] * 3 + ["sync a+"])
 
     async def test_a_full_disk_is_named_and_leaves_nothing(self) -> None:
         def full(descriptor: int) -> None:
@@ -107,6 +111,51 @@ class DirectoryTests(unittest.TestCase):
         with self.assertRaises(StorageFull):
             await self.store.put("there/second", b"data")
         self.assertEqual(len(self.files()), 1)
+
+    async def test_one_that_cannot_be_stored_harms_no_other_of_its_moment(self) -> None:
+        sync, failures = os.fsync, [OSError(errno.EIO, "Input/output error")]
+
+        def failing_once(descriptor: int) -> None:
+            if os.readlink(f"/proc/self/fd/{descriptor}").endswith("+"):
+                sync(descriptor)
+            elif failures:
+                raise failures.pop()
+
+        await self.store.put("a/0", b"")
+        self.patch(os, "fsync", failing_once)
+        puts = [self.store.put(f"a/{number}", b"data") for number in range(1, 4)]
+        puts.append(self.store.put("x" * 300, b"a name no file can have"))
+        with self.assertRaises(ObjectStoreUnavailable):
+            await puts[0]
+        await gather(puts[1:3])
+        with self.assertRaises(ObjectStoreUnavailable):
+            await puts[3]
+        self.assertEqual([key for key, _, _ in await self.store.keys()], ["a/0", "a/2", "a/3"])
+        self.assertEqual(len(self.files()), 3)
+
+    async def test_a_directory_that_cannot_be_synced_fails_all_that_it_should_hold(self) -> None:
+        await self.store.put("a/0", b"")
+        await self.store.put("b/0", b"")
+        sync = os.fsync
+
+        def failing(descriptor: int) -> None:
+            if os.readlink(f"/proc/self/fd/{descriptor}").endswith("a+"):
+                raise OSError(errno.EIO, "Input/output error")
+            sync(descriptor)
+
+        self.patch(os, "fsync", failing)
+        first, other, second = (self.store.put(key, b"data") for key in ("a/1", "b/1", "a/2"))
+        for put in (first, second):
+            with self.assertRaises(ObjectStoreUnavailable):
+                await put
+        await other
+
+    async def test_who_gives_up_waiting_harms_no_other(self) -> None:
+        given_up, other = self.store.put("a", b"1"), self.store.put("b", b"2")
+        given_up.cancel()
+        await other
+        with self.assertRaises(CancelledError):
+            await given_up
 
     async def test_another_error_of_the_file_system_is_unavailable(self) -> None:
         self.path.write_bytes(b"a file")

@@ -248,8 +248,14 @@ class Uploader:
     """The background upload of staged bodies to the object store."""
 
     enabled: bool = setting(BOOLEAN, True, "Upload from this node; some node must.")
-    concurrency: int = setting(integer(1, 1_000), 8, "Uploads at once.")
-    wake_interval: float = setting(within(DURATION, 0.1), 10.0, "How often to look for work nobody announced.")
+    concurrency: int = setting(integer(1, 1_000), 24, "Uploads at once; leave some of s3.max_connections to readers.")
+    memory: int = setting(within(SIZE, 1_048_576), 8_388_608, "Octets of bodies being uploaded at once.")
+    wake_delay: float = setting(
+        within(DURATION, 0), 0.5, "How long no mail must have come before uploads begin, so that they go together."
+    )
+    wake_interval: float = setting(
+        within(DURATION, 0.1), 10.0, "How often to look for work while mail comes without a pause, or unannounced."
+    )
     lease: float = setting(within(DURATION, 1.0), 120.0, "After this time another node may try the same body.")
     retry_interval: float = setting(
         within(DURATION, 0.1), 1.0, "The first pause after a failure; it doubles each time."

@@ -148,13 +148,14 @@ CREATE TABLE staged_bodies (
     leased_until  timestamptz,
     last_error    text,
     data          bytea NOT NULL
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 5000,
         toast.autovacuum_vacuum_scale_factor = 0, toast.autovacuum_vacuum_threshold = 5000);
 ALTER TABLE staged_bodies ALTER COLUMN data SET STORAGE EXTERNAL;
 COMMENT ON TABLE staged_bodies IS
-    'The bytes of a body that the object store does not have yet: the upload queue, ordered by due_at.';
-CREATE INDEX staged_bodies_due ON staged_bodies (due_at);
+    'The bytes of a body that the object store does not have yet: the upload queue, ordered by body_id.';
+COMMENT ON COLUMN staged_bodies.due_at IS 'Not to be tried before: in the past until an upload fails.';
+COMMENT ON COLUMN staged_bodies.leased_until IS 'An uploader has it until then.';
 
 CREATE TABLE messages (
     mailbox_id     bigint NOT NULL,

@@ -1,5 +1,44 @@
 -- compat: 7
--- What the collector does.
+-- What the uploader and the collector do.
+
+CREATE FUNCTION record_uploads(done bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    -- It need not survive a crash: the bytes would be staged still, and put once more under the same key.
+    PERFORM set_config('synchronous_commit', 'off', true);
+    UPDATE bodies SET stored = true WHERE id = ANY (done) AND NOT stored;
+    DELETE FROM staged_bodies WHERE body_id = ANY (done);
+END $$;
+COMMENT ON FUNCTION record_uploads IS 'Record that the object store verifiably has these bodies, and drop the staged bytes.';
+
+CREATE FUNCTION claim_uploads(done bigint[], step integer, octets bigint, lease double precision)
+RETURNS TABLE (id bigint, hash bytea, size bigint, object_key text, stored boolean, data bytea, attempts integer)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);
+    IF cardinality(done) > 0 THEN
+        PERFORM record_uploads(done);
+    END IF;
+    RETURN QUERY
+    WITH due AS (
+        SELECT s.body_id, s.size FROM staged_bodies AS s
+         WHERE s.due_at <= now() AND (s.leased_until IS NULL OR s.leased_until <= now())
+         ORDER BY s.body_id LIMIT step FOR UPDATE SKIP LOCKED
+    ), fitting AS (
+        SELECT f.body_id
+          FROM (SELECT due.body_id, sum(due.size) OVER (ORDER BY due.body_id) - due.size AS before FROM due) AS f
+         WHERE f.before < octets
+    ), claimed AS (
+        -- No index names what is changed, so that the new version stays on its page and the indexes as they are.
+        UPDATE staged_bodies AS s SET leased_until = now() + make_interval(secs => lease)
+          FROM fitting WHERE s.body_id = fitting.body_id
+        RETURNING s.body_id, s.data, s.attempts
+    )
+    SELECT b.id, b.hash, b.size, b.object_key, b.stored, c.data, c.attempts
+      FROM claimed AS c JOIN bodies AS b ON b.id = c.body_id ORDER BY b.id;
+END $$;
+COMMENT ON FUNCTION claim_uploads IS
+    'Record what was uploaded, then claim staged bodies that are due, the oldest first, at most so many of so many octets (one at least), and bring their bytes; no two claimants get the same one.';
 
 CREATE FUNCTION collect_step(grace double precision, generation double precision, step integer)
 RETURNS SETOF text LANGUAGE plpgsql AS $$
