@@ -182,6 +182,29 @@ class SearchContract(StoreContract):
         self.assertEqual(await self.found(text(keys.Field.TEXT, "alice+shop@")), [1])
         self.assertEqual(await self.found(text(keys.Field.BODY, "alice+shop@")), [])
 
+    async def test_a_field_is_sought_in_trace_and_header_and_in_folded_lines(self) -> None:
+        trace = b"Return-Path: <>\r\nDELIVERED-TO: a@b\r\nReceived: from Peer\r\n\tby mx.example.org\r\n\tfor <a@b>\r\n"
+        await self.insert(
+            new_message(self.inbox, message("Received: from you"), trace=trace),
+            new_message(self.inbox, message("None", Received="from another peer by gate")),
+            new_message(self.inbox, message("None")),
+        )
+        for name, needle, expected in (
+            ("received", "peer", [1, 2]),
+            ("received", "for <a@b>", [1]),
+            ("received", "gate", [2]),
+            ("received", "", [1, 2]),
+            ("delivered-to", "a@b", [1]),
+            ("return-path", "<>", [1]),
+            ("received", "return-path", []),
+            ("subject", "received: from", [1]),
+            ("subject", "mx.example", []),
+            ("from", "peer", []),
+        ):
+            self.assertEqual(await self.found(keys.Header(name, needle)), expected, f"{name} {needle}")
+            nots = [uid for uid in (1, 2, 3) if uid not in expected]
+            self.assertEqual(await self.found(keys.Header(name, needle), keys.Not()), nots, f"not {name} {needle}")
+
     # ------------------------------------------------------------ combining
 
     async def test_and_or_and_not_nest(self) -> None:

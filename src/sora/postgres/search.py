@@ -14,7 +14,7 @@ from sora.core.errors import NoSuchMailbox
 from sora.core.ids import MailboxId, Uid
 from sora.postgres.rows import numbers, strip
 from sora.postgres.work import Database
-from sora.store.model import Found
+from sora.store.model import TRACE_FIELDS, Found
 
 _SEARCH: Final = """
 SELECT b.id, found.uids, found.undecided
@@ -119,12 +119,14 @@ class _Program:
     def _field(self, name: str, needle: str) -> str:
         self.joins.add(_OF_TEXT)
         named = self.parameter(strip(name))
-        traced = f"trace_field(m.trace, {named})"
         if needle:
             sought = self.parameter(strip(needle))
-            found = f"strpos(coalesce(t.fields ->> {named}, ''), {sought}) > 0 OR strpos({traced}, {sought}) > 0"
+            found, traced = f"strpos(t.fields ->> {named}, {sought}) > 0", f"strpos({{}}, {sought}) > 0"
         else:
-            found = f"coalesce(t.fields ? {named}, false) OR {traced} IS NOT NULL"
+            found, traced = f"t.fields ? {named}", "{} IS NOT NULL"
+        if name in TRACE_FIELDS:
+            # Taking a trace apart costs more than all the rest: only where it may hold the field.
+            found = f"{found} OR {traced.format(f'trace_field(m.trace, {named})')}"
         return f"CASE WHEN {found} THEN true WHEN coalesce(t.complete, false) THEN false END"
 
 

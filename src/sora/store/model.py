@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum, Flag, auto
+from typing import Final
 
 import attrs
 
@@ -187,6 +188,10 @@ class NewBody:
     described: Described
 
 
+TRACE_FIELDS: Final = frozenset(("return-path", "delivered-to", "received"))
+"""The fields of trace headers, in small letters: whoever seeks another need not look into them."""
+
+
 @attrs.define
 class NewMessage:
     """A message to insert: which body, where, with what around it."""
@@ -195,7 +200,7 @@ class NewMessage:
     body: NewBody
     """Messages of one batch that share a `NewBody` object share one stored body."""
     trace: bytes = b""
-    """The per-copy trace header, whole lines with CRLF, prepended on reading."""
+    """The per-copy trace header, whole lines with CRLF, prepended on reading; of `TRACE_FIELDS` only."""
     flags: int = 0
     keywords: tuple[str, ...] = ()
     internal_date: datetime | None = None

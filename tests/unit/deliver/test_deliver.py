@@ -16,7 +16,7 @@ from sora.core.errors import (
 )
 from sora.mail.append import DedupScope
 from sora.mail.deliver import Envelope, Target
-from sora.store.model import AccountStatus, Inserted
+from sora.store.model import TRACE_FIELDS, AccountStatus, Inserted
 from tests.unit.deliver.base import ENVELOPE, MAIL, DeliverCase
 
 
@@ -81,6 +81,8 @@ class StoringTests(DeliverCase):
         self.assertTrue(lines[4].startswith(b"\tfor <a+x@example.org>; "))
         self.assertEqual(lines[5], b"")
         self.assertNotIn(b"b@example.org", trace)
+        names = {line.partition(b":")[0].decode().lower() for line in lines if line and not line.startswith(b"\t")}
+        self.assertEqual(names, TRACE_FIELDS, "a store looks for no other field in a trace")
 
     def test_no_value_can_add_a_header_line(self) -> None:
         evil = Envelope("x\r\nBcc: all@example.org\0", "h\nX: 1", "1\r2", "LMTP")
