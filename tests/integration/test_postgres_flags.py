@@ -1,5 +1,6 @@
 """Flag changes over PostgreSQL: those of many sessions in one statement, and which commits wait for the disk."""
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,13 @@ from sora.core import limits
 from sora.core.errors import LimitReached, NoSuchMailbox
 from sora.core.events import MailboxChanged
 from sora.core.flags import ANSWERED, DELETED, FLAGGED, SEEN, Change
-from sora.core.ids import MailboxId
+from sora.core.ids import MailboxId, ModSeq
+from sora.mail.live import Live
 from sora.postgres.flags import BATCH_MAX, BULK_MIN, IN_FLIGHT_MAX
 from sora.postgres.store import PostgresStore, open_store
 from sora.store.model import Actor, FlagChange, FlagsStored, NewMailbox
 from tests.contract.mail import new_message
-from tests.integration.database import DatabaseTests
+from tests.integration.database import DatabaseTests, server
 
 BOXES = [NewMailbox(name) for name in ("INBOX", "Work", "Later")]
 
@@ -203,3 +205,52 @@ class DiskTests(FlagTests):
             self.assertEqual(self.spied(), {"off"})
             await operation()
             self.assertEqual(self.spied(), {"on"}, name)
+
+
+class CrashTests(FlagTests):
+    """What a crash of the database takes back of flags, and what it may not bring about."""
+
+    def _crash_taking_back(self, highest: int) -> None:
+        """Put the inbox back to before a change, and leave what recovery leaves."""
+        self.sql("UPDATE messages SET flags = 0, modseq = 2 WHERE mailbox_id = %s", (self.inbox,))
+        counters = "UPDATE mailboxes SET highest_modseq = %s, unseen = 3, changed_modseq = 0 WHERE id = %s"
+        self.sql(counters, (highest, self.inbox))
+        self.sql("TRUNCATE unbroken")
+
+    async def test_a_modseq_that_was_taken_back_is_given_to_no_other_change(self) -> None:
+        before = (await self.store.mailboxes.find(self.account, "INBOX")).highest_modseq
+        (seen,) = await self.store_flags(self.inbox, (1,), SEEN)
+        self._crash_taking_back(before)
+        other = await self.open()
+        (stored,) = await other.messages.store(self.inbox, [FlagChange((2,), Change.ADD, FLAGGED, ())])
+        self.assertGreater(stored.modseq, seen.modseq + 1)
+        changes = await other.mailboxes.changes(self.inbox, ModSeq(before))
+        self.assertEqual((list(changes.columns.uids), changes.whole), ([2], False))
+        later = await other.mailboxes.changes(self.inbox, stored.modseq)
+        self.assertEqual((list(later.columns.uids), later.whole), ([], False))
+
+    async def test_who_knows_of_a_change_that_was_taken_back_is_given_the_mailbox_anew(self) -> None:
+        before = (await self.store.mailboxes.find(self.account, "INBOX")).highest_modseq
+        live = Live(self.store.mailboxes, self.store.feed)
+        mailbox = await live.open(self.account, "INBOX", claim_recent=True)
+        self.addCleanup(mailbox.close)
+        await mailbox.absorb_stored(await self.store_flags(self.inbox, (1,), SEEN))
+        self.assertEqual(list(mailbox.version.flags), [SEEN, 0, 0])
+        self._crash_taking_back(before)
+        await self.open()
+        await mailbox.refresh()
+        self.assertEqual(list(mailbox.version.flags), [0, 0, 0])
+        await mailbox.absorb_stored(await self.store_flags(self.inbox, (3,), SEEN))
+        self.assertEqual(list(mailbox.version.flags), [0, 0, SEEN])
+
+    async def test_a_server_that_was_stopped_in_order_goes_on_counting_and_one_that_crashed_leaves_a_gap(self) -> None:
+        for how, gap in ((signal.SIGINT, False), (signal.SIGQUIT, True)):
+            before = (await self.store.mailboxes.find(self.account, "INBOX")).highest_modseq
+            await self.store.stop()
+            self.sql("CHECKPOINT")
+            server().halt(how)
+            server().start()
+            self.store = await self.open()
+            row = await self.store.mailboxes.find(self.account, "INBOX")
+            self.assertEqual(row.highest_modseq > before, gap, how)
+            self.assertEqual((await self.store.mailboxes.find(self.account, "INBOX")).messages, 3)

@@ -151,7 +151,10 @@ class MailboxState:
         if changes.mailbox.highest_modseq < self.version.modseq:
             return
         self.row = changes.mailbox
-        self._advance(changes.mailbox.highest_modseq, changes.columns, changes.vanished)
+        if changes.whole:
+            self._replace(changes.mailbox.highest_modseq, changes.columns)
+        else:
+            self._advance(changes.mailbox.highest_modseq, changes.columns, changes.vanished)
 
     def _advance(self, modseq: int, columns: Columns, vanished: Sequence[int]) -> None:
         version = self.version.apply(
@@ -177,9 +180,11 @@ class MailboxState:
         if opened.mailbox.highest_modseq < self.version.modseq:
             return
         self.row = opened.mailbox
-        columns = opened.columns
+        self._replace(opened.mailbox.highest_modseq, opened.columns)
+
+    def _replace(self, modseq: int, columns: Columns) -> None:
         version = self.version.replace(
-            opened.mailbox.highest_modseq,
+            modseq,
             uids=columns.uids,
             flags=columns.flags,
             modseqs=columns.modseqs,

@@ -51,18 +51,23 @@ SELECT {AS_OCTETS}, packed.*
 """)
 _CHANGED: Final = f"""
 WITH box AS (
-    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.changed_modseq FROM mailboxes AS b WHERE b.id = %(mailbox)s
+    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.changed_modseq, lost.it AS whole,
+           CASE WHEN lost.it THEN 0 ELSE %(since)s END AS since,
+           CASE WHEN lost.it THEN b.lost_from ELSE %(since)s END AS gone_since
+      FROM mailboxes AS b CROSS JOIN LATERAL (
+           SELECT %(since)s > b.lost_from AND %(since)s < b.lost_to) AS lost (it)
+     WHERE b.id = %(mailbox)s
 ){{claim}}
-SELECT {AS_OCTETS}, packed.*, gone.octets
+SELECT {AS_OCTETS}, packed.*, gone.octets, CASE WHEN box.whole THEN '\\x01'::bytea ELSE '' END
   FROM box CROSS JOIN LATERAL (
        SELECT {PACKED} FROM (
               SELECT uid, flags, modseq, keywords FROM messages
-               WHERE mailbox_id = box.id AND modseq > %(since)s AND box.highest_modseq > %(since)s
-                 AND uid >= (SELECT arrivals_from(box.id, %(since)s, box.changed_modseq))
+               WHERE mailbox_id = box.id AND modseq > box.since AND box.highest_modseq > box.since
+                 AND uid >= (SELECT arrivals_from(box.id, box.since, box.changed_modseq))
                ORDER BY uid) AS m) AS packed
   CROSS JOIN LATERAL (
        SELECT coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets FROM tombstones
-        WHERE mailbox_id = box.id AND modseq > %(since)s) AS gone
+        WHERE mailbox_id = box.id AND modseq > box.gone_since) AS gone
 """
 _CHANGES: Final = OctetStatement(_CHANGED.format(claim=""))
 _CHANGES_CLAIMED: Final = OctetStatement(
@@ -218,5 +223,9 @@ class PostgresMailboxes:
         row = rows[0]
         found, recent_from = as_octets(row[0])
         return Changes(
-            mailbox=found, columns=columns(*row[1:5]), vanished=numbers(row[5], "I"), recent_from=recent_from
+            mailbox=found,
+            columns=columns(*row[1:5]),
+            vanished=numbers(row[5], "I"),
+            recent_from=recent_from,
+            whole=bool(row[6]),
         )

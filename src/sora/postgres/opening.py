@@ -13,16 +13,22 @@ from sora.postgres.binary import BinaryConnection
 from sora.postgres.places import parameters, resolve
 from sora.postgres.settings import DatabaseSettings
 
-_WRITABLE: Final = "SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off'"
+WRITABLE: Final = "SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off'"
+"""Asked of each new connection: whether its server takes writes."""
+SECURED: Final = WRITABLE + ", modseqs_secured()"
+"""The same of a migrated database. A crash ends all connections, so that nobody changes anything after one
+before modseqs that it took back are out of reach."""
 _CANCEL: Final = "SELECT pg_cancel_backend(%(backend)s)"
 
 
 class Opener:
     """Makes connections to one database; remembers which place was good."""
 
-    def __init__(self, settings: DatabaseSettings, reactor: Any) -> None:
+    def __init__(self, settings: DatabaseSettings, reactor: Any, *, check: str = WRITABLE) -> None:
+        """`check`: the statement that each connection begins with; its first value says whether it takes writes."""
         self.settings = settings
         self.reactor = reactor
+        self._check = check
         self._parameters = parameters(settings)
         self._good = 0
         self._opening: set[Deferred[Connection]] = set()
@@ -72,7 +78,7 @@ class Opener:
         connection.place = place
         try:
             await self._limited(connection.connect(**self._parameters, **where))
-            rows = await self._limited(connection.query(_WRITABLE))
+            rows = await self._limited(connection.query(self._check))
         except psycopg2.Error as error:
             connection.close()
             raise DatabaseUnavailable(_reason(error)) from None

@@ -19,7 +19,7 @@ from txpostgres import txpostgres
 from sora.aio import timeout
 from sora.core.errors import Busy, DatabaseUnavailable
 from sora.postgres.adapter import Connection, Rows
-from sora.postgres.opening import Opener
+from sora.postgres.opening import WRITABLE, Opener
 from sora.postgres.settings import DatabaseSettings
 from sora.postgres.statement import Parameters, Statement
 
@@ -64,13 +64,13 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
 
     log = Logger()
 
-    def __init__(self, settings: DatabaseSettings, reactor: Any) -> None:
+    def __init__(self, settings: DatabaseSettings, reactor: Any, *, check: str = WRITABLE) -> None:
         # txpostgres' own __init__ would make a fixed set of connections.
         self.settings = settings
         self.reactor = reactor
         self.counters = Counters()
         self.connections: set[Connection] = set()
-        self._opener = Opener(settings, reactor)
+        self._opener = Opener(settings, reactor, check=check)
         self._idle: deque[tuple[Connection, float]] = deque()
         self._waiting: deque[_Waiting] = deque()
         self._opening = 0

@@ -8,6 +8,7 @@ from sora.postgres.bodies import PostgresBodies
 from sora.postgres.feed import PostgresFeed
 from sora.postgres.mailboxes import PostgresMailboxes
 from sora.postgres.messages import PostgresMessages
+from sora.postgres.opening import SECURED
 from sora.postgres.pool import Pool
 from sora.postgres.replica import ReplicatedMessages
 from sora.postgres.settings import DatabaseSettings
@@ -67,7 +68,7 @@ def open_store(
     """
     standby = Pool(reading, reactor) if reading is not None else None
     return PostgresStore(
-        Pool(settings, reactor),
+        Pool(settings, reactor, check=SECURED),
         PostgresFeed(settings, reactor),
         standby=standby,
         flags_wait_for_disk=flags_wait_for_disk,

@@ -155,6 +155,8 @@ class Changes:
     """UIDs expunged since, ascending; some may never have been seen by the asker."""
     recent_from: Uid
     """UIDs from here on were never shown as \\Recent."""
+    whole: bool = False
+    """Whether `columns` are all messages there are: a crash took back some of what the asker knew."""
 
 
 # ---------------------------------------------------------------- bodies and messages

@@ -1,5 +1,37 @@
 -- compat: 4
--- How flags change: many STOREs, of one mailbox or of several, as one call.
+-- How flags change: many STOREs, of one mailbox or of several, as one call; and what a crash may take back of them.
+
+ALTER TABLE mailboxes ADD COLUMN lost_from bigint NOT NULL DEFAULT 0, ADD COLUMN lost_to bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN mailboxes.lost_from IS
+    'Modseqs between this one and lost_to were perhaps given before a crash that took them back: who knows of one '
+    'has to read the mailbox anew.';
+
+-- Recovery empties tables that are not logged, and they are empty in what a standby becomes, too.
+CREATE UNLOGGED TABLE unbroken (since timestamptz NOT NULL DEFAULT now());
+COMMENT ON TABLE unbroken IS
+    'One row, for as long as the server has not crashed: commits that did not wait for the disk are all still there.';
+
+CREATE FUNCTION modseqs_secured() RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    -- More changes than one mailbox can see in the moment that a crash takes back.
+    gap constant bigint := 1000000;
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RETURN false;
+    END IF;
+    IF NOT EXISTS (SELECT FROM unbroken) THEN
+        LOCK TABLE unbroken IN SHARE ROW EXCLUSIVE MODE;
+        IF NOT EXISTS (SELECT FROM unbroken) THEN
+            UPDATE mailboxes SET lost_from = CASE lost_to WHEN 0 THEN highest_modseq ELSE lost_from END,
+                   lost_to = highest_modseq + gap, highest_modseq = highest_modseq + gap
+             WHERE messages > 0;
+            INSERT INTO unbroken DEFAULT VALUES;
+        END IF;
+    END IF;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION modseqs_secured IS
+    'After a crash put modseqs out of reach of those that were given and taken back; before any other change.';
 
 CREATE FUNCTION change_flags(
     box_id bigint, known text[], fresh bigint, named bigint[], kept integer, added integer, change text, words text,
