@@ -7,7 +7,7 @@ printable ASCII, strings are quoted or literal, numbers are numbers. RFC 3501 7.
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Final, cast
 
 from sora.core import flags as system_flags
 from sora.core.uidset import compact
@@ -325,10 +325,29 @@ def fetch(number: int, pieces: Iterable[bytes]) -> bytes:
     return b"* %d FETCH (%b)\r\n" % (number, b" ".join(pieces))
 
 
-def fetch_lines(shape: Iterable[bytes], columns: Iterable[Iterable[bytes | int]]) -> bytes:
-    """Write many FETCH answers of one shape (`SHAPE_*`); the first column is the sequence numbers."""
-    line = b"* %%d FETCH (%b)\r\n" % b" ".join(shape)
-    return b"".join([line % row for row in zip(*columns, strict=True)])
+def fetch_lines(shape: Sequence[bytes], columns: Sequence[Sequence[bytes] | Sequence[int]]) -> bytes:
+    """Write many FETCH answers of one shape (`SHAPE_*`); the first column is the sequence numbers.
+
+    What is short goes through a format, line by line; long texts are only joined.
+    """
+    line, values = b"* %d FETCH (", [columns[0]]
+    parts: list[Sequence[bytes]] = []
+    for number, (one, column) in enumerate(zip(shape, columns[1:], strict=True)):
+        line += b" " + one if number else one
+        if one in _LONG:
+            parts += [_formatted(line[:-2], values, len(columns[0])), cast("Sequence[bytes]", column)]
+            line, values = b"", []
+        else:
+            values.append(column)
+    parts.append(_formatted(line + b")\r\n", values, len(columns[0])))
+    pieces = [b""] * (len(parts) * len(columns[0]))
+    for number, part in enumerate(parts):
+        pieces[number :: len(parts)] = part
+    return b"".join(pieces)
+
+
+def _formatted(line: bytes, columns: list[Sequence[bytes] | Sequence[int]], count: int) -> list[bytes]:
+    return [line % row for row in zip(*columns, strict=True)] if columns else [line] * count
 
 
 SHAPE_UID: Final = b"UID %d"
@@ -339,6 +358,7 @@ SHAPE_SIZE: Final = b"RFC822.SIZE %d"
 SHAPE_ENVELOPE: Final = b"ENVELOPE %b"
 SHAPE_BODY: Final = b"BODY %b"
 SHAPE_STRUCTURE: Final = b"BODYSTRUCTURE %b"
+_LONG: Final = frozenset((SHAPE_ENVELOPE, SHAPE_BODY, SHAPE_STRUCTURE))
 
 
 def fetch_flags(number: int, words: bytes, *, uid: int | None = None, modseq: int | None = None) -> bytes:

@@ -142,6 +142,25 @@ class Fetching(unittest.SynchronousTestCase):
         self.assertEqual(r.internal_date(datetime(2024, 12, 31, 1, 2, 3, tzinfo=west)), b'"31-Dec-2024 01:02:03 -0330"')
         self.assertEqual(r.internal_date(datetime(800, 1, 1)), b'"01-Jan-0800 00:00:00 +0000"')
 
+    def test_many_lines_are_written_as_each_is(self):
+        columns = {
+            r.SHAPE_UID: [4, 5],
+            r.SHAPE_ENVELOPE: [b"(%d)", b"(NIL)"],
+            r.SHAPE_STRUCTURE: [b"(\xff)", b"()"],
+            r.SHAPE_FLAGS: [b"\\Seen", b""],
+            r.SHAPE_SIZE: [1, 2**40],
+            r.SHAPE_BODY: [b"(%b)", b"(%%)"],
+        }
+        shapes = list(columns)
+        for first in range(len(shapes)):
+            for chosen in (shapes[first:], shapes[first::-1], shapes[first : first + 1]):
+                lines = r.fetch_lines(chosen, [[1, 2], *(columns[one] for one in chosen)])
+                each = (r.fetch(n + 1, [one % columns[one][n] for one in chosen]) for n in (0, 1))
+                self.assertEqual(lines, b"".join(each))
+        self.assertEqual(r.fetch_lines(shapes, [[]] * (len(shapes) + 1)), b"")
+        with self.assertRaises(ValueError):
+            r.fetch_lines([r.SHAPE_UID, r.SHAPE_ENVELOPE], [[1, 2], [1, 2], [b"()"]])
+
     def test_many_dates_are_written_as_each_is(self):
         moments = [datetime(*day, tzinfo=UTC) for day in ((1, 1, 1), (1969, 12, 31, 23, 59, 59), (1970, 1, 1))]
         moments += [datetime(2024, 2, 29, hour, 7 * hour % 60, 5 * hour % 60, tzinfo=UTC) for hour in range(24)]
