@@ -1,9 +1,15 @@
-"""Who we are to S3: credentials from settings or botocore's chain, and requests signed with SigV4 by botocore."""
+"""Who we are to S3: credentials from settings or botocore's chain, and requests signed with AWS Signature Version 4.
 
-from typing import Any
+Signed here, because botocore takes eighty microseconds for what takes five; the tests compare the two.
+"""
 
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
+import hmac
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import urlsplit
+
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
@@ -13,20 +19,19 @@ from sora import aio
 from sora.core.errors import ObjectStoreUnavailable
 from sora.s3.settings import S3Settings
 
-
-class _Auth(S3SigV4Auth):  # type: ignore[misc]
-    """Signs with a payload hash that was made already (in a thread, when the payload is large)."""
-
-    def payload(self, request: AWSRequest) -> str:
-        return str(request.context["payload_hash"])
+_ALGORITHM: Final = "AWS4-HMAC-SHA256"
+_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 class Signer:
     """Signs requests; what may block (files, the metadata service) happens in the reactor's threads."""
 
-    def __init__(self, settings: S3Settings, reactor: Any) -> None:
+    def __init__(self, settings: S3Settings, reactor: Any, *, now: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._reactor = reactor
+        self._now = now
+        self._key: tuple[tuple[str, str], bytes] = (("", ""), b"")
+        self._second, self._stamp = -1, ""
         self._credentials: Any = None
         if settings.access_key is not None:
             self._credentials = Credentials(settings.access_key, settings.secret_key, settings.session_token)
@@ -77,11 +82,50 @@ class Signer:
     def sign(
         self, credentials: ReadOnlyCredentials, method: str, url: str, headers: dict[str, str], payload_hash: str
     ) -> dict[str, str]:
-        """Return the headers with date, payload hash, session token and signature; `url` is fully encoded."""
-        request = AWSRequest(method=method, url=url, headers=headers)
-        request.context["payload_hash"] = payload_hash
-        _Auth(credentials, "s3", self._settings.region).add_auth(request)
-        return dict(request.headers.items())
+        """Return the headers with host, date, payload hash, session token and signature.
+
+        `url` is encoded as it is sent, its query sorted by name; all `headers` are signed.
+        """
+        split = urlsplit(url)
+        stamp = self._time()
+        signed = {
+            **headers,
+            "Host": split.netloc.removesuffix(_PORTS[split.scheme]),
+            "X-Amz-Content-SHA256": payload_hash,
+            "X-Amz-Date": stamp,
+        }
+        if credentials.token:
+            signed["X-Amz-Security-Token"] = credentials.token
+        lines = sorted((name.lower(), " ".join(value.split())) for name, value in signed.items())
+        names = ";".join([name for name, _ in lines])
+        fields = "".join([f"{name}:{value}\n" for name, value in lines])
+        canonical = f"{method}\n{split.path}\n{split.query}\n{fields}\n{names}\n{payload_hash}"
+        place = f"{stamp[:8]}/{self._settings.region}/s3/aws4_request"
+        text = f"{_ALGORITHM}\n{stamp}\n{place}\n{sha256(canonical.encode()).hexdigest()}"
+        signature = _mac(self._signing_key(credentials.secret_key, stamp[:8]), text).hex()
+        signed["Authorization"] = (
+            f"{_ALGORITHM} Credential={credentials.access_key}/{place}, SignedHeaders={names}, Signature={signature}"
+        )
+        return signed
+
+    def _time(self) -> str:
+        second = int(self._now())
+        if second != self._second:
+            self._second, self._stamp = second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        return self._stamp
+
+    def _signing_key(self, secret: str, day: str) -> bytes:
+        """Derive the key of a day, which is the same for all requests of that day."""
+        if self._key[0] != (secret, day):
+            key = b"AWS4" + secret.encode()
+            for text in (day, self._settings.region, "s3", "aws4_request"):
+                key = _mac(key, text)
+            self._key = (secret, day), key
+        return self._key[1]
+
+
+def _mac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), "sha256")
 
 
 def _stale(credentials: Any) -> bool:
