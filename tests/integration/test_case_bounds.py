@@ -1,13 +1,20 @@
-"""L10: what a peer that does not read can make a server hold, over TCP and PostgreSQL."""
+"""What peers can make a server hold or do: slow readers (L10), login storms (L13), over TCP and PostgreSQL."""
 
 import socket
+import time
 
 from twisted.internet.threads import deferToThread
 
+from sora.aio import gather
 from sora.core import limits
 from sora.net.conversation import Conversation
+from sora.sasl.passwords import hash_password
 from tests.integration.serving import ANNA, HOST, PASSWORD, TIMEOUT, Answers, ServiceTests, in_thread, message
+from tests.integration.turns import Turns
 
+STORM = 60
+TURN_MAX = 0.05
+"""Seconds that a turn of the reactor may take (Promise: others wait no longer)."""
 LARGE = 900_000
 COUNT = 60
 KERNEL_MAX = 12_000_000
@@ -103,3 +110,36 @@ class SlowReaderTests(ServiceTests):
         client.say(b"c FETCH 1 BODY.PEEK[]\r\n")
         self.assertLess(await self.still(), 10 * LARGE)
         await deferToThread(client.until, b"c OK")
+
+
+class StormTests(ServiceTests):
+    """Everyone signs in at once, as after a proxy's restart."""
+
+    async def test_l13_a_storm_of_logins_waits_in_its_queue_and_keeps_nobody_else_waiting(self) -> None:
+        small = "[auth]\nhashing_threads = 1\nhashing_queue = 8\nthrottle = false\n"
+        _, answers = await self.start(self.text().replace("[auth]\n", small))
+        turns = Turns()
+        turns.start()
+        self.addCleanup(turns.stop)
+        before = turns.take()
+        said = await gather([in_thread(_sign_in, answers, number) for number in range(STORM)])
+        # One hash takes more than a turn may: it was done elsewhere.
+        self.assertGreater(await in_thread(_hash_time), TURN_MAX)
+        self.assertLess(max(before, turns.take()), TURN_MAX)
+        self.assertEqual(set(said), {b"[AUTHENTICATIONFAILED]", b"[INUSE]"})
+        # What does not fit into the queue is refused at once; the rest is looked at.
+        self.assertGreaterEqual(said.count(b"[AUTHENTICATIONFAILED]"), 9)
+
+
+def _sign_in(answers: Answers, number: int) -> bytes:
+    with socket.create_connection((HOST, answers.ports["imap"]), TIMEOUT) as client:
+        client.sendall(b"a LOGIN %s wrong%d\r\n" % (ANNA.encode(), number))
+        file = client.makefile("rb")
+        file.readline()
+        return file.readline().split()[2]
+
+
+def _hash_time() -> float:
+    began = time.thread_time()
+    hash_password("secret", cost=10)
+    return time.thread_time() - began
