@@ -12,6 +12,8 @@ from tests.faults.cut import HOST, Act, Cut, Messages, Side, Strike
 from tests.integration.database import PORT, server
 from tests.integration.serving import ANNA, PASSWORD, Answers, ServiceTests
 
+BACK_WITHIN = 5.0
+"""Seconds after which service is there again, once the database is."""
 SHORT = 'pool_wait_max = "1s"\nconnect_timeout = "1s"\n'
 
 
@@ -85,3 +87,17 @@ class BrokenTests(ServiceTests):
         found = await self.ok(session, "UID SEARCH ALL")
         session.close()
         return [int(uid) for line in found if line.startswith(b"* SEARCH") for uid in line.split()[2:]]
+
+    async def in_step(self, session: ImapSession, expected: list[int]) -> None:
+        """See that a session that lived through it knows what there is."""
+        await self.ok(session, "NOOP")
+        await self.ok(session, "UID FETCH 1:* (UID)")
+        self.assertEqual((session.numbers, session.confused, session.bye), (expected, [], False))
+
+    async def back(self, data: bytes) -> float:
+        """Deliver again and again; returns after how many seconds it was taken."""
+        began = reactor.seconds()  # type: ignore[attr-defined]
+        while await self.deliver(data) != 250:
+            self.assertLess(reactor.seconds() - began, 2 * BACK_WITHIN)  # type: ignore[attr-defined]
+            await self.pause(0.05)
+        return float(reactor.seconds() - began)  # type: ignore[attr-defined]

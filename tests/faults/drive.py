@@ -230,7 +230,9 @@ class Driver:
     async def _change(self, user: User, session: ImapSession, change: Change, text: str, *literal: bytes) -> Answer:
         """Send a change; if it is not acknowledged it stays pending. Raises `Lost`."""
         user.ledger.pending = change
+        user.ledger.note(f"{session.mailbox}: {text}")
         answer = await session.command(text, *literal)
+        user.ledger.note(f"{answer.status} {answer.text.decode()} {b'; '.join(answer.untagged).decode()[:200]}")
         if answer.ok:
             user.ledger.pending = None
             user.ledger.copies, _ = change.made(user.ledger.copies, self.reactor.seconds())

@@ -7,9 +7,11 @@ draws kill N of a run again.
 
 import argparse
 import random
+import shutil
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -30,7 +32,9 @@ LENIENT: Final = 2.0
 REACH_LIMIT: Final = 2.5
 """Seconds to wait for a point until it is a random moment instead."""
 SERVICE_LIMIT: Final = 5.0
-"""Seconds within which service must be back."""
+"""Seconds within which service must be back when PostgreSQL is, or a worker has died."""
+START_LIMIT: Final = 15.0
+"""Seconds for a whole server to start, on a machine that has other things to do."""
 STREAK: Final = 8
 ORPHANS_LIMIT: Final = 12.0
 """Seconds within which workers end whose parent was killed; `shutdown_timeout` is five."""
@@ -243,7 +247,7 @@ class KillRun:
         self._restored = began
         took = time.monotonic() - began
         self.summary.longest = max(self.summary.longest, took)
-        if took > SERVICE_LIMIT:
+        if took > (SERVICE_LIMIT if plan.whom in ("postgres", "worker") else START_LIMIT):
             self._note([Problem("slow", f"service was back after {took:.1f} s")])
 
     async def _everywhere(self, began: float) -> None:
@@ -318,6 +322,13 @@ class KillRun:
 
     # ------------------------------------------------------------ the whole run
 
+    def dump(self, directory: Path, number: int) -> None:
+        """Leave the server's log and what was done last to each account, for who looks for the reason."""
+        directory.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.world.log, directory / f"{number}-log")
+        for user in self.driver.users:
+            (directory / f"{number}-{user.ledger.user}").write_text("\n".join(user.ledger.history))
+
     async def finish(self) -> None:
         """Compare every octet once more, and check."""
         for user in self.driver.users:
@@ -339,6 +350,8 @@ async def run(reactor: Any, options: argparse.Namespace) -> Summary:
             plan = await killing.kill(number)
             for problem in killing.told:
                 say(f"kill {number} ({plan.whom}, {plan.point}): {problem.kind}: {problem.text}")
+            if options.dump and killing.told:
+                killing.dump(Path(options.dump), number)
             killing.told.clear()
             if (number + 1) % 25 == 0:
                 say(_line(killing))
@@ -388,6 +401,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--layout", choices=[one.value for one in Layout], default=Layout.OWN.value)
     parser.add_argument("--workers", type=int, default=2, help="workers of the server; 0: one process is all (2)")
     parser.add_argument("--check-every", type=int, default=5, help="kills between two runs of sora-admin check (5)")
+    parser.add_argument("--dump", default="", help="a directory for logs and histories of kills that found something")
     return parser.parse_args(words)
 
 

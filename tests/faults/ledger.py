@@ -2,7 +2,9 @@
 
 import hashlib
 import random
+from collections import deque
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 import attrs
@@ -10,6 +12,8 @@ import attrs
 MAILBOXES: Final = ("INBOX", "Archive", "Trash")
 LARGE: Final = 90_000
 """Octets of the letters that are to be larger than the server's `staging_max`."""
+
+HISTORY: Final = 400
 
 Copies = dict[str, dict[int, "Copy"]]
 
@@ -133,9 +137,16 @@ class Ledger:
     pending: Change | None = None
     verified: set[tuple[str, int]] = attrs.field(factory=set)
     """Copies whose octets were compared."""
+    history: deque[str] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
+    """What was done last, for who looks for the reason of a problem."""
+
+    def note(self, text: str) -> None:
+        """Write down what happened."""
+        self.history.append(f"{datetime.now(UTC):%H:%M:%S.%f} {text}")
 
     def delivered(self, letter: int) -> None:
         """Take note of an acknowledged delivery."""
+        self.note(f"letter {letter} delivered")
         self.perhaps.discard(letter)
         if letter not in self.met:
             self.owed.add(letter)
@@ -156,6 +167,7 @@ class Ledger:
             return False
         self.owed.discard(letter)
         self.met.add(letter)
+        self.note(f"letter {letter} seen as UID {uid}")
         self.place(mailbox, uid, Copy(letter, flags))
         return True
 
