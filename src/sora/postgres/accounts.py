@@ -27,6 +27,7 @@ SELECT a.address, x.id, p.address, x.status, c.ids, c.hashes
          FROM credentials WHERE account_id = x.id) AS c
  WHERE a.address = ANY (%(addresses)s::text[])
 """)
+ASKED_FIRST: Final = ((_LOGIN, {"addresses": [""]}),)
 _RECIPIENTS: Final = Statement("""
 SELECT a.address, x.id, p.address, x.status, b.id
   FROM addresses AS a

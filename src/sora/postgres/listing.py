@@ -44,6 +44,9 @@ def _statement(want: Want) -> tuple[OctetStatement, tuple[Want, ...]]:
     ), wanted
 
 
+ASKED_FIRST: Final = ((_statement(Want.LISTED & ~Want.BODY)[0], {"mailbox": 0, "uids": "{}"}),)
+
+
 async def read(database: Database, mailbox: MailboxId, uids: Sequence[int], want: Want) -> Listed:
     """Read columns of messages, ascending by UID; messages that are gone are absent. Raises `Corrupt`."""
     statement, wanted = _statement(want)

@@ -78,6 +78,11 @@ _CHANGES_CLAIMED: Final = OctetStatement(
 )"""
     )
 )
+ASKED_FIRST: Final = (
+    (_OPEN, {"account": 0, "name": "INBOX", "claim": True}),
+    (_CHANGES, {"mailbox": 0, "since": 0}),
+    (_LISTING, {"account": 0}),
+)
 _SUBSCRIBE: Final = Statement("""
 WITH had AS (
     SELECT count(*) AS n, count(*) FILTER (WHERE name = %(name)s) AS same

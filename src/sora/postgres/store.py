@@ -10,6 +10,7 @@ from sora.postgres.mailboxes import PostgresMailboxes
 from sora.postgres.messages import PostgresMessages
 from sora.postgres.opening import SECURED
 from sora.postgres.pool import Pool
+from sora.postgres.rehearsal import rehearse
 from sora.postgres.replica import ReplicatedMessages
 from sora.postgres.settings import DatabaseSettings
 from sora.postgres.work import Database
@@ -46,6 +47,10 @@ class PostgresStore:
         if self.standby is not None:
             # While it cannot be reached, the primary serves.
             await self.standby.start(required=False)
+
+    async def rehearse(self) -> None:
+        """Make the first sessions' statements as quick as all others'."""
+        await rehearse(self.pool)
 
     async def stop(self) -> None:
         """Let statements in flight finish, then close every connection."""

@@ -80,6 +80,8 @@ async def open_storage(
             settings = await find_database(configuration, reactor, closers, serving=serving, on_embedded=on_embedded)
             await bring_up_to_date(configuration, settings, reactor)
         store = await _open_store(configuration, settings, reactor, closers)
+        if serving:
+            await store.rehearse()
         if prepared is None:
             await check_promises(configuration, store)
         return await _open(configuration, store, reactor, closers, serving=serving)
@@ -122,6 +124,7 @@ async def _open_store(
         settings,
         reactor,
         reading=attrs.evolve(database_settings(reading), writable=False) if reading is not None else None,
+        flags_wait_for_disk=configuration.storage.flags_wait_for_disk,
     )
     closers.append(store.stop)
     await store.start()
