@@ -21,6 +21,8 @@ SMALL, LARGE = 2_048, 30_720
 _ENVELOPES = "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)"
 _PHONE_INBOX = 200
 _REPEATS_MAX = 20_000
+_SIGNED_IN = 8
+"""Sign-ins before they are measured: each worker of a server remembers by itself whom it has verified."""
 _numbers = itertools.count(1_000_000)
 """Messages are never the same twice, so that nothing is saved by keeping equal ones once."""
 
@@ -48,7 +50,10 @@ def sign_in(measure: Measure, *, connections: int, secure: bool = False) -> None
     def lines(count: int) -> list[Line]:
         return [measure.line(address, fresh=True, secure=secure) for _ in range(count)]
 
-    measure.untimed((line, login_and_out(user(1 + n), PASSWORD, 1)) for n, line in enumerate(lines(32)))
+    measure.untimed(
+        (line, login_and_out(user(1 + n), PASSWORD, _SIGNED_IN)) for n, line in enumerate(lines(connections))
+    )
+    measure.settle()
     measure.timed(
         [(line, login_and_out(user(1 + n), PASSWORD, _REPEATS_MAX)) for n, line in enumerate(lines(connections))]
     )
@@ -65,7 +70,8 @@ def phone(measure: Measure) -> None:
     def all_users(count: int) -> list[tuple[Line, Iterator[Script]]]:
         return [(measure.line(measure.server.imap, fresh=True), sessions(n, count)) for n in range(41, 49)]
 
-    measure.untimed(all_users(1))
+    measure.untimed(all_users(_SIGNED_IN))
+    measure.settle()
     measure.timed(all_users(_REPEATS_MAX))
 
 
