@@ -286,12 +286,21 @@ class Server:
             self._port = reactor.listenSSL(0, site, tls, interface="127.0.0.1")
             self.endpoint = f"https://localhost:{self._port.getHost().port}"
 
+    @property
+    def connected(self) -> int:
+        """Connections that are open."""
+        return len(self._channels)
+
+    def hang_up(self) -> None:
+        """Close every connection, as a server does that is tired of it."""
+        for channel in list(self._channels):
+            # The channel of a Site wraps the one that has the transport.
+            channel._channel.transport.abortConnection()
+
     @aio.deferred
     async def stop(self) -> None:
         """Close the port and every connection."""
         stopped: Deferred[Any] | None = self._port.stopListening()
-        for channel in list(self._channels):
-            # The channel of a Site wraps the one that has the transport.
-            channel._channel.transport.abortConnection()
+        self.hang_up()
         if stopped is not None:
             await stopped

@@ -120,6 +120,29 @@ class OperationTests(S3Case):
         self.assertEqual(self.s3.connections, 1)
 
     @aio.deferred
+    async def test_a_kept_connection_that_the_server_closed_is_no_failed_attempt(self) -> None:
+        store = self.store(attempts_max=1)
+        for number in range(3):
+            await store.put(f"{number}", b"x" * 100_000 * number)
+            self.server.hang_up()
+        self.assertEqual(await store.get("2"), b"x" * 200_000)
+        self.assertGreaterEqual(self.s3.connections, 3)
+
+    @aio.deferred
+    async def test_a_new_connection_that_the_server_closed_is_one(self) -> None:
+        self.s3.faults = script(Fault.RESET)
+        await self.refused(self.store(attempts_max=1).put("a", b"x"), ObjectStoreUnavailable)
+
+    @aio.deferred
+    async def test_kept_connections_are_closed_after_a_while(self) -> None:
+        store = self.store(idle_timeout=0.05)
+        await aio.gather([store.put(f"{number}", b"x") for number in range(3)])
+        self.assertGreater(self.server.connected, 0)
+        while self.server.connected:
+            await aio.sleep(reactor, 0.01)
+        await store.put("again", b"x")
+
+    @aio.deferred
     async def test_no_more_connections_than_allowed(self) -> None:
         store = self.store(connections_max=3)
         await aio.gather([store.put(f"{number}", b"x") for number in range(30)])

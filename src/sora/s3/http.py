@@ -33,13 +33,13 @@ class Reply:
     """A complete answer."""
 
     status: int
-    headers: Headers
+    headers: dict[str, str]
+    """By name in lower case; the first value of each."""
     body: bytes
 
     def header(self, name: str) -> str:
-        """Return one header's first value, or the empty string."""
-        values = self.headers.getRawHeaders(name)
-        return values[0].strip() if values else ""
+        """Return one header's first value, or the empty string; `name` is in lower case."""
+        return self.headers.get(name, "")
 
 
 class Http:
@@ -53,7 +53,7 @@ class Http:
         # A stale connection is our affair: the pool would retry GETs only, and does not count them.
         self._pool.retryAutomatically = False
         agent = Agent(  # type: ignore[no-untyped-call]
-            reactor, contextFactory=_policy(settings), connectTimeout=settings.connect_timeout, pool=self._pool
+            reactor, contextFactory=policy(settings), connectTimeout=settings.connect_timeout, pool=self._pool
         )
         self._client = HTTPClient(agent)
 
@@ -61,7 +61,7 @@ class Http:
         self, method: str, url: str, headers: dict[str, str], body: bytes, *, timeout: float, body_max: int
     ) -> Reply:
         """Send a request and read the whole answer. Raises `NoAnswer`; `timeout` is in seconds."""
-        exchange = _cancellable(aio.start(self._exchange(method, url, headers, body, body_max)))
+        exchange = cancellable(aio.start(self._exchange(method, url, headers, body, body_max)))
         return await aio.timeout(exchange, timeout, self._reactor, lambda: NoAnswer(f"no answer in {timeout:.0f} s"))
 
     async def _exchange(self, method: str, url: str, headers: dict[str, str], body: bytes, body_max: int) -> Reply:
@@ -75,7 +75,7 @@ class Http:
                 unbuffered=True,
                 reactor=self._reactor,
             )
-            return Reply(response.code, response.headers, await _collect(response, body_max))
+            return Reply(response.code, _first(response.headers), await _collect(response, body_max))
         except (CancelledError, NoAnswer):
             raise
         except Exception as error:
@@ -83,7 +83,7 @@ class Http:
             inner = _innermost(error)
             if isinstance(inner, CancelledError):
                 raise inner from None
-            raise NoAnswer(_described(inner)) from error
+            raise NoAnswer(described(inner)) from error
 
     def close(self) -> "Deferred[None]":
         """Close kept connections; those in use must be cancelled by who uses them."""
@@ -127,13 +127,20 @@ class _Body(Protocol):
             abort()
 
 
+def _first(headers: Headers) -> dict[str, str]:
+    return {
+        name.decode("latin-1").lower(): values[0].decode("latin-1").strip()
+        for name, values in headers.getAllRawHeaders()
+    }
+
+
 def _collect(response: IResponse, body_max: int) -> "Deferred[bytes]":
     body = _Body(response.code, body_max)
     response.deliverBody(body)  # type: ignore[no-untyped-call]
     return body.done
 
 
-def _cancellable(exchange: "Deferred[Reply]") -> "Deferred[Reply]":
+def cancellable(exchange: "Deferred[Reply]") -> "Deferred[Reply]":
     """Return a Deferred that fails with `CancelledError` when it is cancelled.
 
     Twisted's client may say something else, such as that the name was not found, which would be tried again.
@@ -161,7 +168,8 @@ def _innermost(error: Exception) -> Exception:
     return error
 
 
-def _described(error: Exception) -> str:
+def described(error: BaseException | None) -> str:
+    """Say what became of a connection, for a log."""
     if isinstance(error, ConnectError | ConnectionClosed):
         return f"connection failed: {error}"
     return f"{type(error).__name__}: {error}"
@@ -170,7 +178,8 @@ def _described(error: Exception) -> str:
 # ---------------------------------------------------------------- TLS
 
 
-def _policy(settings: S3Settings) -> IPolicyForHTTPS:
+def policy(settings: S3Settings) -> IPolicyForHTTPS:
+    """Return whose certificates are believed."""
     if not settings.verify:
         return _Unverified()
     if settings.ca_file is None:

@@ -16,6 +16,7 @@ from sora.core.errors import ObjectStoreUnavailable
 from sora.observe import metrics
 from sora.s3 import xml
 from sora.s3.breaker import Breaker
+from sora.s3.direct import Direct
 from sora.s3.http import Http, NoAnswer, Reply
 from sora.s3.settings import S3Settings
 from sora.s3.signing import Signer
@@ -91,13 +92,18 @@ class Requests:
         self._signer = Signer(settings, reactor)
         self._slots = DeferredSemaphore(settings.connections_max)
         self._base = _base(settings)
+        self._direct = Direct(settings, reactor, self._base)
         self.breaker = Breaker(
             clock=reactor,
             failures_max=settings.breaker_failures,
             pause=settings.breaker_pause,
             pause_max=settings.breaker_pause_max,
         )
-        self.close = self._http.close
+
+    async def close(self) -> None:
+        """Close kept connections; what is in flight must be cancelled by who asked."""
+        self._direct.close()
+        await self._http.close()
 
     async def payload(self, data: bytes) -> Payload:
         """Compute the digests of a body."""
@@ -152,7 +158,9 @@ class Requests:
         self.breaker.enter()
         outcome = "abandoned"
         try:
-            reply = await self._http.exchange(
+            # What is asked of a single object may be repeated, and is asked for each body: it goes the short way.
+            http = self._direct if request.key and not request.query else self._http
+            reply = await http.exchange(
                 request.method, url, headers, request.payload.data, timeout=timeout, body_max=request.body_max
             )
             outcome = "answered"
