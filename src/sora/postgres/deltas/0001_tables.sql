@@ -184,7 +184,7 @@ CREATE TABLE tombstones (
     uid            bigint NOT NULL,
     modseq         bigint NOT NULL,
     account_id     bigint NOT NULL,
-    body_id        bigint NOT NULL REFERENCES bodies,
+    body_id        bigint NOT NULL,
     email_id       bigint NOT NULL,
     thread_id      bigint NOT NULL,
     internal_date  timestamptz NOT NULL,
@@ -202,7 +202,9 @@ CREATE TABLE tombstones (
     PRIMARY KEY (mailbox_id, modseq, uid)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 COMMENT ON TABLE tombstones IS
-    'A message that is gone from its mailbox, how, by whom, and at which modseq: for VANISHED, restore and audit.';
+    'A message that is gone from its mailbox, how, by whom, and at which modseq: for VANISHED, restore and audit. '
+    'No foreign key to bodies: a message turns into its tombstone in one transaction, so that whoever looks at both '
+    'tables in one statement, as the collector does, always finds one of the two.';
 CREATE INDEX tombstones_body ON tombstones (body_id);
 CREATE INDEX tombstones_expunged ON tombstones (expunged_at);
 
