@@ -87,6 +87,29 @@ class BatchesTests(unittest.SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.batched[3:], [[5]])
 
+    def test_a_small_batch_waits_for_the_one_before_it_but_not_for_ever(self) -> None:
+        self.batches = Batches(self.send, reactor=self.clock, in_flight_max=2, count_max=4, patience=0.05)
+        self.add(1)
+        self.clock.advance(0)
+        self.add(2)
+        self.clock.advance(0.04)
+        self.add(3)
+        self.assertEqual(self.batched, [[1]])
+        self.answer(0)
+        self.assertEqual(self.batched, [[1], [2, 3]])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.add(4)
+        self.clock.advance(0.05)
+        self.assertEqual(self.batched[2:], [[4]])
+
+    def test_a_full_batch_waits_for_nobody(self) -> None:
+        self.batches = Batches(self.send, reactor=self.clock, in_flight_max=2, count_max=4, patience=0.05)
+        self.add(1)
+        self.clock.advance(0)
+        self.add(2, 3, 4, 5)
+        self.clock.advance(0)
+        self.assertEqual(self.batched, [[1], [2, 3, 4, 5]])
+
     def test_what_fails_for_all_is_not_sent_again(self) -> None:
         waits = self.add(1, 2)
         self.clock.advance(0)

@@ -36,12 +36,16 @@ class Batches(Generic[Q, A]):
         in_flight_max: int,
         count_max: int,
         weight_max: int = 0,
+        patience: float = 0.0,
     ) -> None:
+        """`patience`: seconds to wait for the batch in flight before another that is not full is sent beside it."""
         self._send = send
         self._reactor = reactor
         self._in_flight_max = in_flight_max
         self._count_max = count_max
         self._weight_max = weight_max
+        self._patience = patience
+        self._impatient: Any = None
         self._entries: deque[_Entry[Q, A]] = deque()
         self._in_flight = 0
         self._flushing = False
@@ -63,12 +67,21 @@ class Batches(Generic[Q, A]):
         entry.done = None
 
     def _schedule(self) -> None:
-        if not self._flushing and self._entries and self._in_flight < self._in_flight_max:
-            self._flushing = True
-            self._reactor.callLater(0, self._flush)
+        if self._flushing or not self._entries or self._in_flight >= self._in_flight_max:
+            return
+        if self._in_flight and self._patience and len(self._entries) < self._count_max:
+            if self._impatient is None:
+                self._impatient = self._reactor.callLater(self._patience, self._flush)
+            return
+        self._flushing = True
+        self._reactor.callLater(0, self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
+        if self._impatient is not None:
+            if self._impatient.active():
+                self._impatient.cancel()
+            self._impatient = None
         while self._entries and self._in_flight < self._in_flight_max:
             batch = self._next()
             if batch:

@@ -52,6 +52,11 @@ _SETTINGS: Final = {
     "log_rotation_age": "1d",
     "log_rotation_size": "0",
     "jit": "off",
+    # Each page's first change after a checkpoint is logged whole: mail at full speed would be a checkpoint every few
+    # seconds. Segments that are kept need not be filled with zeros in somebody's commit.
+    "checkpoint_timeout": "15min",
+    "max_wal_size": "2GB",
+    "min_wal_size": "256MB",
 }
 
 

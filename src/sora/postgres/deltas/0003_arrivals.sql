@@ -11,7 +11,7 @@ CREATE FUNCTION insert_bodies(
     displays_from text[], displays_to text[], message_ids text[], answers text[], references_of text[],
     previews text[], completes boolean[], fields_of text[], header_texts text[], texts text[],
     OUT ids bigint[], OUT made bigint[]
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     one record;
@@ -87,7 +87,7 @@ CREATE FUNCTION insert_messages(
 ) RETURNS TABLE (
     ordinal integer, outcome text, uid_validity bigint, uid bigint, modseq bigint,
     body_id bigint, object_key text, stored boolean
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     ids bigint[];
