@@ -21,6 +21,10 @@ SLOW_READER_TIME_MAX: Final = 120.0
 LINGER_TIME_MAX: Final = 30.0
 """Seconds in which a peer must take the last words before its connection is reset."""
 
+# What one connection can make the others wait
+TURN_TIME_MAX: Final = 0.02
+"""Seconds after which long work lets others have their turn: well below the 50 ms that anyone would feel."""
+
 # IMAP
 IMAP_LINE_MAX: Final = 65_536
 """Octets of one command without its literals (RFC 7162 4 asks for at least 8,192)."""

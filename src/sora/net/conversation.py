@@ -45,6 +45,8 @@ class Conversation(Protocol, ABC, Generic[E]):
         self._reading_paused = False
         self._writing_paused: Deferred[None] | None = None
         self._slow = False
+        self._resumed_at = 0.0
+        """When the coroutine was last given the reactor."""
         self._running: Deferred[None] | None = None
         self.lost = False
         self.closing = False
@@ -73,7 +75,7 @@ class Conversation(Protocol, ABC, Generic[E]):
 
     async def receive(self) -> E:
         """Return the next event, waiting for it; what was sent so far is flushed before waiting."""
-        if self._slow:
+        if self._slow or self._events:
             # Whoever asks for more without reading what came waits, however much was sent ahead.
             await self.drained()
         while not self._events:
@@ -84,6 +86,7 @@ class Conversation(Protocol, ABC, Generic[E]):
                 await self._waiting
             finally:
                 self._waiting = None
+            self._resumed_at = self.wheel.now()
         return self._events.popleft()
 
     @property
@@ -126,9 +129,15 @@ class Conversation(Protocol, ABC, Generic[E]):
                 await self.drained()
 
     async def drained(self) -> None:
-        """Wait until the peer has taken enough for more to be made; one that takes too long is cut off."""
+        """Wait until the peer has taken enough for more to be made, and until others have had their turn.
+
+        A peer that takes too long is cut off. Long work calls this between its pieces.
+        """
         if self._output_size >= _FLUSH_AT:
             self.flush()
+        if self.wheel.now() - self._resumed_at > limits.TURN_TIME_MAX:
+            await self.wheel.turn()
+            self._resumed_at = self.wheel.now()
         while self._slow:
             deadline = self.expires_at
             self.expire_in(min(limits.SLOW_READER_TIME_MAX, deadline - self.wheel.now()))
@@ -138,6 +147,7 @@ class Conversation(Protocol, ABC, Generic[E]):
             finally:
                 self._writing_paused = None
             self.expires_at = deadline
+            self._resumed_at = self.wheel.now()
 
     def expire_in(self, seconds: float) -> None:
         """Set the deadline, from now; `math.inf` for none."""

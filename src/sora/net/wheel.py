@@ -7,7 +7,10 @@ last knew has come, and puts it back if it moved meanwhile. Resolution: one seco
 import math
 from typing import Protocol
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from sora.aio import sleep
 
 
 class Expiring(Protocol):
@@ -32,6 +35,10 @@ class Wheel:
     def now(self) -> float:
         """The clock's seconds."""
         return float(self._clock.seconds())
+
+    def turn(self) -> "Deferred[None]":
+        """Return a Deferred that fires once everyone else has had a turn."""
+        return sleep(self._clock, 0)
 
     def watch(self, member: Expiring) -> None:
         """Start to watch `member`, whose `expires_at` is set, or look at it earlier than before."""

@@ -194,3 +194,22 @@ class ConversationTests(SynchronousTestCase):
         self.assertFalse(self.transport.aborting)
         self.clock.pump([1.0] * 3)
         self.assertTrue(self.transport.aborting)
+
+    def test_l12_long_work_lets_others_have_their_turn(self) -> None:
+        self.echo.dataReceived(b"w")
+        # The clock does not move while the coroutine works, unless it works long.
+        self.clock.rightNow += 2 * limits.TURN_TIME_MAX
+        self.echo.dataReceived(b"ab")
+        self.echo.gate.callback(None)
+        self.assertEqual(self.echo.seen, [b"w"])
+        self.clock.advance(0)
+        self.assertEqual(self.echo.seen, [b"w", b"a", b"b"])
+
+    def test_l12_whoever_leaves_while_others_have_their_turn_is_not_missed(self) -> None:
+        self.echo.dataReceived(b"w")
+        self.clock.rightNow += 2 * limits.TURN_TIME_MAX
+        self.echo.gate.callback(None)
+        self.echo.connectionLost(Failure(ConnectionDone()))
+        self.clock.advance(0)
+        self.assertTrue(self.echo.has_ended)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
