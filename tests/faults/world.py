@@ -112,6 +112,19 @@ class World:
 
     async def start(self, *users: str) -> None:
         """Start everything and make accounts, all with `PASSWORD`."""
+        await self.prepare()
+        await self.start_server()
+        store = open_store(self.settings, self.reactor)
+        await store.start()
+        try:
+            secret = hash_password(PASSWORD, cost=10)
+            for user in users:
+                await store.accounts.create(user, secret, DEFAULTS)
+        finally:
+            await store.stop()
+
+    async def prepare(self) -> None:
+        """Start what the server needs and write its configuration."""
         text = CONFIGURATION.format(
             workers=f"workers = {self._workers}\n",
             **{"log": self.log, "state": self.state, "imap": self.imap, "lmtp": self.lmtp},
@@ -124,15 +137,6 @@ class World:
             self.s3 = ChaosServer(self.reactor)
             text += _DATABASE.format(port=self.cut.port, name=self._name) + settings_of(self.s3)
         self.config.write_text(text + self._added)
-        await self.start_server()
-        store = open_store(self.settings, self.reactor)
-        await store.start()
-        try:
-            secret = hash_password(PASSWORD, cost=10)
-            for user in users:
-                await store.accounts.create(user, secret, DEFAULTS)
-        finally:
-            await store.stop()
 
     async def stop(self) -> None:
         """End everything and remove the directory."""
