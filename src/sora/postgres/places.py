@@ -59,6 +59,8 @@ def parameters(settings: DatabaseSettings) -> dict[str, Any]:
         "timezone": "UTC",
         # Statements are short; compiling one would take longer than running it.
         "jit": "off",
+        # And each belongs to one session among thousands: no helpers, which take longer to start than it runs.
+        "max_parallel_workers_per_gather": 0,
     }
     chosen: dict[str, Any] = {
         "port": settings.port,
