@@ -1,6 +1,19 @@
 -- compat: 5
 -- How messages leave a mailbox: expunged, copied, moved; each as one call.
 
+CREATE FUNCTION entomb(
+    box_id bigint, owner bigint, gone bigint[], fresh bigint, how text,
+    who_account bigint, who_address text, protocol text, session text
+) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO tombstones (mailbox_id, uid, modseq, account_id, body_id, email_id, thread_id, internal_date, save_date,
+                            size, flags, keywords, trace, how, who_account, who_address, protocol, session)
+    SELECT mailbox_id, uid, fresh, owner, body_id, email_id, thread_id, internal_date, save_date, size, flags, keywords,
+           trace, entomb.how, entomb.who_account, entomb.who_address, entomb.protocol, entomb.session
+      FROM messages WHERE mailbox_id = box_id AND (gone IS NULL OR uid = ANY (gone))
+     ORDER BY uid
+$$;
+COMMENT ON FUNCTION entomb IS 'Make tombstones of messages (gone NULL: all) that leave in this transaction.';
+
 CREATE FUNCTION bury(
     box_id bigint, owner bigint, gone bigint[], fresh bigint, how text,
     who_account bigint, who_address text, protocol text, session text,
@@ -8,24 +21,21 @@ CREATE FUNCTION bury(
     OUT uids_octets bytea
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+    first_recent bigint;
 BEGIN
-    WITH box AS (
-        SELECT recent_from FROM mailboxes WHERE id = box_id
-    ), dead AS (
-        DELETE FROM messages AS m WHERE m.mailbox_id = box_id AND (gone IS NULL OR m.uid = ANY (gone)) RETURNING m.*
-    ), stones AS (
-        INSERT INTO tombstones (mailbox_id, uid, modseq, account_id, body_id, email_id, thread_id, internal_date,
-                                save_date, size, flags, keywords, trace, how, who_account, who_address, protocol, session)
-        SELECT mailbox_id, uid, fresh, owner, body_id, email_id, thread_id, internal_date, save_date, size, flags,
-               keywords, trace, bury.how, bury.who_account, bury.who_address, bury.protocol, bury.session
-          FROM dead
+    PERFORM entomb(box_id, owner, gone, fresh, how, who_account, who_address, protocol, session);
+    SELECT recent_from INTO first_recent FROM mailboxes WHERE id = box_id;
+    WITH d AS (
+        DELETE FROM messages AS m WHERE m.mailbox_id = box_id AND (gone IS NULL OR m.uid = ANY (gone))
+        RETURNING m.uid, m.flags, m.size
     )
     SELECT count(*), coalesce(sum((d.flags & 1 = 0)::integer), 0), coalesce(sum((d.flags & 8 <> 0)::integer), 0),
-           coalesce(sum((d.uid >= box.recent_from)::integer), 0), coalesce(sum(d.size), 0),
+           coalesce(sum((d.uid >= first_recent)::integer), 0), coalesce(sum(d.size), 0),
            coalesce(sum(d.size) FILTER (WHERE d.flags & 8 <> 0), 0),
            coalesce(string_agg(uid_octets(d.uid), '' ORDER BY d.uid), '')
       INTO n, unseen, deleted, recent, size, deleted_size, uids_octets
-      FROM dead AS d CROSS JOIN box;
+      FROM d;
 END $$;
 COMMENT ON FUNCTION bury IS
     'Turn messages (gone NULL: all) into tombstones and say what the mailbox loses. The caller holds its row.';
@@ -76,10 +86,10 @@ DECLARE
     source mailboxes%ROWTYPE;
     target mailboxes%ROWTYPE;
     total record;
-    lost record;
     merged text[];
     gone bigint[];
     fresh bigint;
+    left_at bigint;
 BEGIN
     IF target_id IS NULL THEN
         SELECT id INTO target_id FROM mailboxes WHERE account_id = target_account AND name = target_name;
@@ -97,7 +107,7 @@ BEGIN
            coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets,
            coalesce(sum((flags & 1 = 0)::integer), 0) AS unseen, coalesce(sum((flags & 8 <> 0)::integer), 0) AS deleted,
            coalesce(sum(size), 0) AS size, coalesce(sum(size) FILTER (WHERE flags & 8 <> 0), 0) AS deleted_size,
-           bool_or(keywords IS NOT NULL) AS worded
+           coalesce(sum((uid >= source.recent_from)::integer), 0) AS recent, bool_or(keywords IS NOT NULL) AS worded
       INTO total FROM messages
      WHERE mailbox_id = source_id AND (transfer_messages.uids IS NULL OR uid = ANY (transfer_messages.uids));
     uid_validity := target.uid_validity;
@@ -123,33 +133,42 @@ BEGIN
     END IF;
     fresh := target.highest_modseq + 1;
 
-    INSERT INTO messages (mailbox_id, uid, body_id, modseq, email_id, thread_id, internal_date, size, flags, keywords,
-                          trace)
-    SELECT target_id, target.uid_next + row_number() OVER (ORDER BY uid) - 1, body_id, fresh, email_id, thread_id,
-           internal_date, size, flags,
-           CASE WHEN keywords IS NOT NULL THEN keywords_spelled(merged, keywords) END, trace
-      FROM messages WHERE mailbox_id = source_id AND uid = ANY (gone) ORDER BY uid;
+    IF moving THEN
+        left_at := CASE WHEN source_id = target_id THEN fresh ELSE source.highest_modseq + 1 END;
+        PERFORM entomb(source_id, source.account_id, gone, left_at, 'move', who_account, who_address, protocol, session);
+        -- The rows themselves move: that spares a second row each, and asking whether their bodies exist. Found one by
+        -- one, as store_flags does, whatever the planner believes of the mailbox.
+        UPDATE messages AS m
+           SET mailbox_id = target_id, uid = target.uid_next + k.ordinal - 1, modseq = fresh, save_date = now(),
+               keywords = CASE WHEN m.keywords IS NOT NULL THEN keywords_spelled(merged, m.keywords) END
+          FROM (SELECT f.place, g.ordinal
+                  FROM unnest(gone) WITH ORDINALITY AS g (uid, ordinal)
+                 CROSS JOIN LATERAL (SELECT ctid AS place FROM messages
+                                      WHERE mailbox_id = source_id AND uid = g.uid OFFSET 0) AS f) AS k
+         WHERE m.ctid = k.place;
+    ELSE
+        INSERT INTO messages (mailbox_id, uid, body_id, modseq, email_id, thread_id, internal_date, size, flags,
+                              keywords, trace)
+        SELECT target_id, target.uid_next + row_number() OVER (ORDER BY uid) - 1, body_id, fresh, email_id, thread_id,
+               internal_date, size, flags,
+               CASE WHEN keywords IS NOT NULL THEN keywords_spelled(merged, keywords) END, trace
+          FROM messages WHERE mailbox_id = source_id AND uid = ANY (gone) ORDER BY uid;
+    END IF;
     UPDATE mailboxes AS u SET uid_next = u.uid_next + total.n, highest_modseq = fresh, messages = u.messages + total.n,
            unseen = u.unseen + total.unseen, deleted = u.deleted + total.deleted, recent = u.recent + total.n,
            size = u.size + total.size, deleted_size = u.deleted_size + total.deleted_size, keywords = merged
      WHERE u.id = target_id;
-
-    IF NOT moving THEN
-        PERFORM announce(ARRAY[target_id], ARRAY[fresh]);
-    ELSE
-        IF source_id <> target_id THEN
-            PERFORM announce(ARRAY[target_id, source_id], ARRAY[fresh, source.highest_modseq + 1]);
-            fresh := source.highest_modseq + 1;
-        ELSE
-            PERFORM announce(ARRAY[target_id], ARRAY[fresh]);
-        END IF;
-        left_modseq := fresh;
-        SELECT * INTO lost FROM bury(source_id, source.account_id, gone, fresh, 'move', who_account, who_address,
-                                     protocol, session);
-        UPDATE mailboxes AS u SET highest_modseq = fresh, messages = u.messages - lost.n,
-               unseen = u.unseen - lost.unseen, deleted = u.deleted - lost.deleted, recent = u.recent - lost.recent,
-               size = u.size - lost.size, deleted_size = u.deleted_size - lost.deleted_size
+    IF moving THEN
+        left_modseq := left_at;
+        UPDATE mailboxes AS u SET highest_modseq = left_at, messages = u.messages - total.n,
+               unseen = u.unseen - total.unseen, deleted = u.deleted - total.deleted, recent = u.recent - total.recent,
+               size = u.size - total.size, deleted_size = u.deleted_size - total.deleted_size
          WHERE u.id = source_id;
+    END IF;
+    IF moving AND source_id <> target_id THEN
+        PERFORM announce(ARRAY[target_id, source_id], ARRAY[fresh, left_at]);
+    ELSE
+        PERFORM announce(ARRAY[target_id], ARRAY[fresh]);
     END IF;
     RETURN NEXT;
 END $$;
