@@ -136,8 +136,8 @@ class ChaosServer(Server):
 
     def come_back(self) -> None:
         """Listen on the same port again, with all objects."""
-        host = self._port.getHost()
-        self._port = self._reactor.listenTCP(host.port, self._port.factory, interface="127.0.0.1")
+        port = int(self.endpoint.rpartition(":")[2])
+        self._port = self._reactor.listenTCP(port, self._port.factory, interface="127.0.0.1")
 
 
 def settings_of(server: Server) -> str:

@@ -92,7 +92,10 @@ def deletion(keys: Iterable[str]) -> bytes:
 
 def deletion_errors(body: bytes) -> list[str]:
     """Return `code key` of each object that could not be deleted; absent ones are no error."""
-    found = ((entry.findtext("Code", ""), entry.findtext("Key", "")) for entry in _parsed(body).iterfind("Error"))
+    root = _parsed(body)
+    # Status 200 may go out before the work is done, and an error come as the body: then nothing was deleted.
+    entries = [root] if root.tag == "Error" else root.iterfind("Error")
+    found = ((entry.findtext("Code", ""), entry.findtext("Key", "")) for entry in entries)
     return [f"{code} {key}" for code, key in found if code != "NoSuchKey"]
 
 

@@ -49,3 +49,7 @@ class XmlTests(unittest.SynchronousTestCase):
         body = b"<DeleteResult><Error><Code>%b</Code><Key>k</Key></Error></DeleteResult>"
         self.assertEqual(xml.deletion_errors(body % b"AccessDenied"), ["AccessDenied k"])
         self.assertEqual(xml.deletion_errors(body % b"NoSuchKey"), [])
+
+    def test_an_error_instead_of_a_result_is_no_deletion(self) -> None:
+        body = b"<Error><Code>InternalError</Code><Message>sorry</Message></Error>"
+        self.assertEqual(xml.deletion_errors(body), ["InternalError "])
