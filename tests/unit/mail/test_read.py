@@ -78,6 +78,16 @@ class ReadTests(unittest.SynchronousTestCase):
         self.assertEqual(self.post.messages.calls, ["fetch", "fetch"])
         self.post.done(pages.aclose())
 
+    def test_a_listing_is_one_page_ahead_of_its_writer_and_no_further(self):
+        uids = self.post.deliver(*[None] * 8)
+        self.post.messages.calls.clear()
+        reader = MessageReader(self.post.messages, self.bodies, listing_page=2)
+        pages = reader.listing(self.post.id("INBOX"), uids, Want.SIZE)
+        for page in (1, 2):
+            self.post.done(pages.__anext__())
+            self.assertEqual(self.post.messages.calls, ["listing"] * (page + 1))
+        self.post.done(pages.aclose())
+
     def test_leaving_early_cancels_what_was_read_ahead(self):
         uids = self.post.deliver(*[None] * 4)
         pages = MessageReader(self.post.messages, self.bodies, page=2).pages(self.post.id("INBOX"), uids, Want.SIZE)
