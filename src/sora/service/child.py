@@ -12,7 +12,6 @@ import sys
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger, globalLogBeginner
 
@@ -29,8 +28,6 @@ from sora.service.storage import Storage, open_storage
 
 GRACE: Final = 5.0
 """Seconds beyond the limit of a drain in which the storage is closed; then the process ends as it is."""
-WAKE_EVERY: Final = 0.1
-"""Seconds between two words to the parent that bodies were staged."""
 
 
 class Child:
@@ -50,7 +47,6 @@ class Child:
         self._starting: Deferred[None] | None = None
         self._draining = False
         self._orphaned = False
-        self._waking: IDelayedCall | None = None
 
     # ------------------------------------------------------------ words
 
@@ -63,8 +59,6 @@ class Child:
             self.drain()
         elif word == control.SCRAPE:
             self._tell_metrics()
-        elif word == control.WAKE and self._background is not None:
-            self._background.wake()
 
     def orphaned(self) -> None:
         """The parent is gone."""
@@ -77,15 +71,6 @@ class Child:
     def _tell_metrics(self) -> None:
         snapshot = taken(self._figures, self._storage, self._servers)
         self.line.tell(control.METRICS, json.dumps(snapshot).encode())
-
-    def _wake_jobs(self) -> None:
-        """Have the parent tell the jobs that bodies were staged; many times within a moment are one."""
-        if self._waking is None:
-            self._waking = self._reactor.callLater(WAKE_EVERY, self._tell_wake)
-
-    def _tell_wake(self) -> None:
-        self._waking = None
-        self.line.tell(control.WAKE)
 
     # ------------------------------------------------------------ starting
 
@@ -126,7 +111,6 @@ class Child:
                 sockets=sockets,
                 threads=orders.threads,
                 octets=orders.octets,
-                wake_uploader=self._wake_jobs,
             )
             await self._servers.start()
         Watchdog(self._reactor).startService()

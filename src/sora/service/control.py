@@ -20,7 +20,6 @@ from sora.postgres.settings import DatabaseSettings
 ORDERS: Final = b"ORDERS"
 DRAIN: Final = b"DRAIN"
 SCRAPE: Final = b"SCRAPE"
-WAKE: Final = b"WAKE"
 READY: Final = b"READY"
 FAILED: Final = b"FAILED"
 METRICS: Final = b"METRICS"

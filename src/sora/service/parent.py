@@ -128,17 +128,12 @@ class Parent(Starting):
             octets=share.octets(configuration, self._workers),
             state=self.configuration.embedded.state if self.configuration.database is None else None,
         )
-        child = ChildProcess(slot, on_wake=self._wake_jobs, on_gone=self._gone)
+        child = ChildProcess(slot, on_gone=self._gone)
         self._processes.add(child)
         sockets = {} if jobs else self.sockets.of(int(slot))
         return launch(child, orders, sockets, self._reactor, passed_on=self._passed_on)
 
     # ------------------------------------------------------------ while it runs
-
-    def _wake_jobs(self) -> None:
-        for child in self._processes:
-            if child.slot == control.JOBS:
-                child.line.tell(control.WAKE)
 
     def _gone(self, child: ChildProcess) -> None:
         self._processes.discard(child)

@@ -44,15 +44,14 @@ class ChildProcess(ProcessProtocol):
 
     log = Logger()
 
-    def __init__(self, slot: str, *, on_wake: Callable[[], None], on_gone: Callable[["ChildProcess"], None]) -> None:
-        """`on_wake` is called when it has staged bodies, `on_gone` when it has ended."""
+    def __init__(self, slot: str, *, on_gone: Callable[["ChildProcess"], None]) -> None:
+        """`on_gone` is called when it has ended."""
         self.slot = slot
         self.pid = -1
         self.ready: aio.Once[None] = aio.Once()
         self.ended: aio.Once[str] = aio.Once()
         self.last: Snapshot = {}
         """What it had counted when it last said so."""
-        self._on_wake = on_wake
         self._on_gone = on_gone
         self.line = _Line(self)
         self._asked: list[Deferred[None]] = []
@@ -92,8 +91,6 @@ class ChildProcess(ProcessProtocol):
         elif word == control.METRICS:
             self.last = json.loads(content)
             self._answer()
-        elif word == control.WAKE:
-            self._on_wake()
 
     def _answer(self) -> None:
         asked, self._asked = self._asked, []
