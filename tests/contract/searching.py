@@ -191,7 +191,7 @@ class SearchContract(StoreContract):
         )
         for name, needle, expected in (
             ("received", "peer", [1, 2]),
-            ("received", "for <a@b>", [1]),
+            ("received", "from peer\tby mx.example.org\tfor <a@b>", [1]),
             ("received", "gate", [2]),
             ("received", "", [1, 2]),
             ("delivered-to", "a@b", [1]),
@@ -202,6 +202,9 @@ class SearchContract(StoreContract):
             ("from", "peer", []),
         ):
             self.assertEqual(await self.found(keys.Header(name, needle)), expected, f"{name} {needle}")
+            if needle:
+                # It is part of the whole header as well.
+                self.assertTrue({*expected} <= {*await self.found(text(keys.Field.TEXT, needle))}, needle)
             nots = [uid for uid in (1, 2, 3) if uid not in expected]
             self.assertEqual(await self.found(keys.Header(name, needle), keys.Not()), nots, f"not {name} {needle}")
 
