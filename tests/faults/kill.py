@@ -39,13 +39,15 @@ STREAK: Final = 8
 ORPHANS_LIMIT: Final = 12.0
 """Seconds within which workers end whose parent was killed; `shutdown_timeout` is five."""
 
+RECORDING: Final = rb"(?s)\('\{\d.*_uploads\(|_uploads\(.*\('\{\d"
+"""The statement that records uploads which have arrived, and perhaps claims more."""
 STATEMENTS: Final[dict[str, tuple[bytes, Side, Act]]] = {
     "received": (rb"insert_messages\(", Side.ASKED, Act.STALL),
     "staged": (rb"insert_messages\(", Side.ASKED, Act.TELL),
     "committed": (rb"insert_messages\(", Side.ANSWERED, Act.STALL),
-    "claimed": (rb"SET leased_until = now\(\)", Side.ANSWERED, Act.STALL),
-    "uploaded": (rb"UPDATE bodies SET stored = true", Side.ASKED, Act.STALL),
-    "unstaged": (rb"UPDATE bodies SET stored = true", Side.ANSWERED, Act.STALL),
+    "claimed": (rb"claim_uploads\(", Side.ANSWERED, Act.STALL),
+    "uploaded": (RECORDING, Side.ASKED, Act.STALL),
+    "unstaged": (RECORDING, Side.ANSWERED, Act.STALL),
     "flagging": (rb"store_flags", Side.ASKED, Act.TELL),
     "flagged": (rb"store_flags", Side.ANSWERED, Act.STALL),
     "transferring": (rb"transfer_messages", Side.ASKED, Act.TELL),
@@ -57,6 +59,8 @@ STATEMENTS: Final[dict[str, tuple[bytes, Side, Act]]] = {
     "discarding": (rb"DELETE FROM discarded_objects", Side.ASKED, Act.STALL),
 }
 """Points that a statement shows: its text, and whether it has been asked or answered."""
+RARE: Final = ("collecting", "collected", "discarding", "uploaded", "unstaged")
+"""Points that come less than a few times a second."""
 REQUESTS: Final = {"uploading": "PUT", "deleting": "POST"}
 """Points that a request to S3 shows."""
 ACKNOWLEDGED: Final = {"acknowledged": "deliver", "appended": "append", "moved": "move"}
@@ -182,7 +186,7 @@ class KillRun:
         await aio.sleep(self.reactor, plan.delay)
         if plan.point in STATEMENTS and self.world.cut is not None:
             pattern, side, act = STATEMENTS[plan.point]
-            skip = 0 if plan.point.startswith(("coll", "disc")) else plan.skip
+            skip = 0 if plan.point in RARE else plan.skip
             strike = self.world.cut.add(Strike(act, side, pattern, skip=skip))
             strike.struck.wait().addCallback(there)
         elif plan.point in REQUESTS and self.world.s3 is not None:

@@ -1,0 +1,68 @@
+"""A short part of the kill run, the same in every `make test`; `make faults` runs the long one."""
+
+import argparse
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.trial import unittest
+
+from sora import aio
+from tests.faults import kill
+from tests.faults.kill import ACKNOWLEDGED, POINTS, REQUESTS, STATEMENTS, KillRun, Plan, draw
+from tests.faults.world import Layout
+
+POINTS_SHOWN = ("committed", "transferred", "uploading", "unstaged")
+
+
+class KillTests(unittest.TestCase):
+    """Real processes, really killed."""
+
+    timeout = 180
+
+    async def kills(self, run: KillRun, plans: list[Plan]) -> None:
+        """Carry out plans and see that nothing is wrong."""
+        await run.start()
+        # trial waits for this even when the run is cut short.
+        self.addCleanup(lambda: aio.start(run.stop()))
+        for plan in plans:
+            self.patch(kill, "draw", lambda *_, plan=plan, **__: plan)
+            await run.kill(plan.number)
+        await run.finish()
+        self.assertEqual([f"{one.kind}: {one.text}" for one in run.told], [])
+        self.assertEqual(run.summary.kills, len(plans))
+        self.assertGreater(run.driver.counts.acknowledged, 20)
+
+    async def test_d1_whoever_is_killed_at_named_points_nothing_acknowledged_is_lost(self) -> None:
+        run = KillRun(reactor, seed=41, layout=Layout.OWN, workers=0, check_every=100)
+        whom = ("server", "postgres", "server", "postgres")
+        plans = [Plan(n, who, point, 0.2, 2) for n, (who, point) in enumerate(zip(whom, POINTS_SHOWN, strict=True))]
+        await self.kills(run, plans)
+        self.assertEqual(sorted(run.summary.points), sorted(POINTS_SHOWN), run.summary.missed)
+
+    async def test_p8_a_worker_that_is_killed_is_replaced_and_the_server_goes_on(self) -> None:
+        run = KillRun(reactor, seed=42, layout=Layout.OWN, workers=2, check_every=100)
+        await self.kills(run, [Plan(0, "worker", "acknowledged", 0.2, 0), Plan(1, "parent", "at random", 0.2, 0)])
+
+
+class PlanTests(unittest.SynchronousTestCase):
+    """What is drawn."""
+
+    def test_a_seed_draws_the_same_again_and_in_time_everything(self) -> None:
+        def drawn(seed: int) -> list[Plan]:
+            return [draw(seed, number, workers=2, layout=Layout.OWN) for number in range(600)]
+
+        self.assertEqual(drawn(1), drawn(1))
+        self.assertNotEqual(drawn(1), drawn(2))
+        self.assertEqual({plan.whom for plan in drawn(1)}, {"server", "postgres", "worker", "parent"})
+        self.assertEqual({plan.point for plan in drawn(1)}, set(POINTS))
+
+    def test_without_workers_none_is_killed_and_embedded_points_need_no_proxy(self) -> None:
+        plans = [draw(1, number, workers=0, layout=Layout.EMBEDDED) for number in range(200)]
+        self.assertEqual({plan.whom for plan in plans}, {"server", "postgres"})
+        self.assertFalse({plan.point for plan in plans} & {*STATEMENTS, *REQUESTS})
+        self.assertTrue({plan.point for plan in plans} >= set(ACKNOWLEDGED))
+
+    def test_the_command_line_has_the_defaults_of_the_long_run(self) -> None:
+        options: Any = kill.arguments([])
+        self.assertIsInstance(options, argparse.Namespace)
+        self.assertEqual((options.kills, options.workers, options.layout), (1000, 2, "own"))
