@@ -70,3 +70,10 @@ bench: venv  ## measure the server beside Dovecot and Cyrus, where installed (BE
 
 soak: venv  ## half load for MINUTES=30: does memory grow, or anything else?
 	$(BIN)/python -m bench --soak $(or $(MINUTES),30) $(BENCH)
+
+.PHONY: faults
+faults: venv  ## the long faults: kills on both layouts, and the games that take too long for `make test` (SEED=N, KILLS=N)
+	$(BIN)/python -m tests.faults.kill --seed $(or $(SEED),1) --kills $(or $(KILLS),1000) --minutes 60
+	$(BIN)/python -m tests.faults.kill --seed $(or $(SEED),1) --kills $(or $(KILLS),200) --minutes 15 --layout embedded
+	$(BIN)/python -m tests.faults.kill --seed $(or $(SEED),1) --kills $(or $(KILLS),200) --minutes 15 --workers 0
+	SORA_FAULTS_LONG=1 $(TRIAL) tests.faults
