@@ -11,7 +11,7 @@ from twisted.trial import unittest
 
 from sora.core.limits import PREVIEW_MAX
 from sora.mime import addresses
-from sora.mime.describe import describe
+from sora.mime.describe import describe, header_texts
 from sora.mime.parse import parse
 from sora.mime.section import Kind, Section, UnknownEncoding, decoded, extract
 from sora.mime.text import squeeze
@@ -131,6 +131,9 @@ def _built(shape: list[list[str]]) -> bytes:
     return outer.as_bytes()
 
 
+FIELD_VALUES = [b"", b"Plain", b"=?utf-8?q?=C3=84?= B", b"\xc3\x84", b"a\0b", b"\r\tC"]
+
+
 class Shortcuts(unittest.SynchronousTestCase):
     """What is usual is read another way, to the same end."""
 
@@ -143,6 +146,13 @@ class Shortcuts(unittest.SynchronousTestCase):
         usual = addresses._usual(value)
         if usual:
             self.assertEqual(usual, addresses._any(value))
+
+    @given(st.lists(st.tuples(st.sampled_from([b"subject", b"x" * 80, b"\xdc", b"to"]), st.sampled_from(FIELD_VALUES))))
+    def test_header_texts_are_those_of_each_field_alone(self, fields: list[tuple[bytes, bytes]]) -> None:
+        values, text = header_texts(fields)
+        alone = [header_texts([field])[1] for field in fields]
+        self.assertEqual(text, "\n".join(alone))
+        self.assertEqual(sum(len(value.split("\n")) for value in values.values()), len(fields))
 
     @given(st.lists(st.sampled_from(["w", " ", "\n\n", "\0", "long" * 30, " " * 300])))
     def test_a_preview_is_the_beginning_of_all_words(self, pieces: list[str]) -> None:

@@ -1,5 +1,8 @@
 """The only place that makes a `Described`: everything that parsing yields of a body, in one go."""
 
+from functools import lru_cache
+from typing import Final
+
 from sora.core.limits import ENVELOPE_FIELD_MAX, HEADER_SCAN_MAX, HEADER_STORED_MAX, MIME_PARTS_MAX
 from sora.core.text import fold
 from sora.mime import decode, headers, structure, text
@@ -57,18 +60,33 @@ def describe(raw: bytes) -> Described:
     )
 
 
+_NAME_MAX: Final = 64
+"""Octets of a field's name whose folding is remembered: nearly all mail has the same few dozen."""
+
+
+def _name(key: bytes) -> str:
+    return _short_name(key) if len(key) <= _NAME_MAX else fold(key.decode("latin-1"))
+
+
+@lru_cache(1_000)
+def _short_name(key: bytes) -> str:
+    return fold(key.decode("latin-1"))
+
+
 def header_texts(found: list[Field]) -> tuple[dict[str, str], str]:
     """Return the folded texts of header fields by name, and all of them as one text."""
+    names = [_name(key) for key, _ in found]
+    # What an unfolded value never holds is what joins them; most headers are ASCII and folded in one go.
+    together = b"\n".join([value for _, value in found])
+    if together.isascii() and b"=?" not in together and b"\0" not in together:
+        shown = together.decode("ascii").lower().split("\n")
+    else:
+        shown = [fold(decode.words(value)) for _, value in found]
     gathered: dict[str, list[str]] = {}
     lines: list[str] = []
-    for key, value in found:
-        name = fold(key.decode("latin-1"))
-        if value.isascii() and b"=?" not in value:
-            shown = value.decode("ascii").lower().replace("\0", "")
-        else:
-            shown = fold(decode.words(value))
-        lines.append(f"{name}: {shown}")
-        gathered.setdefault(name, []).append(shown)
+    for name, value in zip(names, shown, strict=False):
+        lines.append(f"{name}: {value}")
+        gathered.setdefault(name, []).append(value)
     return {name: "\n".join(texts) for name, texts in gathered.items()}, "\n".join(lines)
 
 
