@@ -9,12 +9,12 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from sora.aio import gather
 from sora.core.criteria import All, Criteria
-from sora.core.errors import Busy, DatabaseUnavailable
+from sora.core.errors import Busy, DatabaseUnavailable, NoSuchMailbox
 from sora.core.events import FeedLost, MailboxChanged
 from sora.core.flags import ANSWERED, DELETED, FLAGGED, SEEN, Change
 from sora.core.ids import MailboxId, ModSeq, Uid
 from sora.postgres.store import PostgresStore, open_store
-from sora.store.model import Actor, FlagChange, Inserted, Named, NewMailbox, Want
+from sora.store.model import Actor, Changes, FlagChange, Inserted, Named, NewMailbox, Want
 from tests.contract.mail import message, new_body, new_message
 from tests.integration.database import DatabaseTests, server
 
@@ -83,6 +83,20 @@ class RoundTripTests(StoreTests):
         insert, login = self.store.messages.insert, self.store.accounts.login
         self.assertEqual(await self.trips(lambda: gather([insert([new_message(self.inbox)]) for _ in range(32)])), 1)
         self.assertEqual(await self.trips(lambda: gather([login("alice@example.org") for _ in range(32)])), 1)
+        changes, gone = self.store.mailboxes.changes, MailboxId(987_654)
+        asked = [(self.inbox, ModSeq(0)), (self.work, ModSeq(0)), (self.inbox, ModSeq(10**9))]
+        found: list[Changes] = []
+
+        async def refresh() -> None:
+            waits = [changes(*one) for one in asked]
+            deleted = changes(gone, ModSeq(0))
+            found.extend(await gather(waits))
+            with self.assertRaises(NoSuchMailbox):
+                await deleted
+
+        self.assertEqual(await self.trips(refresh), 1)
+        self.assertEqual([len(one.columns.uids) for one in found], [32, 0, 0])
+        self.assertEqual([one.mailbox.id for one in found], [self.inbox, self.work, self.inbox])
         self.assertEqual((await self.store.mailboxes.find(self.account, "INBOX")).messages, 32)
 
     async def test_batches_are_bounded_by_octets(self) -> None:

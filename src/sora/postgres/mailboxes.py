@@ -2,12 +2,13 @@
 
 # ruff: noqa: S608  the pieces are constants of this folder
 
-from typing import Final
+from typing import Any, Final
 
 from sora.aio import deferred
 from sora.core import limits
 from sora.core.errors import LimitReached, NoSuchMailbox
 from sora.core.ids import AccountId, MailboxId, ModSeq
+from sora.postgres.batch import Batches
 from sora.postgres.binary import OctetStatement
 from sora.postgres.rows import (
     AS_OCTETS,
@@ -20,7 +21,7 @@ from sora.postgres.rows import (
     numbers,
     strip,
 )
-from sora.postgres.statement import Statement
+from sora.postgres.statement import Statement, integers
 from sora.postgres.work import Database
 from sora.store.model import Actor, Changes, Listing, MailboxRow, NewMailbox, Opened
 
@@ -51,14 +52,15 @@ SELECT {AS_OCTETS}, packed.*
 """)
 _CHANGED: Final = f"""
 WITH box AS (
-    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.changed_modseq, lost.it AS whole,
-           CASE WHEN lost.it THEN 0 ELSE %(since)s END AS since,
-           CASE WHEN lost.it THEN b.lost_from ELSE %(since)s END AS gone_since
-      FROM mailboxes AS b CROSS JOIN LATERAL (
-           SELECT %(since)s > b.lost_from AND %(since)s < b.lost_to) AS lost (it)
-     WHERE b.id = %(mailbox)s
+    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.changed_modseq, asked.n, lost.it AS whole,
+           CASE WHEN lost.it THEN 0 ELSE asked.since END AS since,
+           CASE WHEN lost.it THEN b.lost_from ELSE asked.since END AS gone_since
+      FROM {{asked}}
+      JOIN mailboxes AS b ON b.id = asked.mailbox
+     CROSS JOIN LATERAL (SELECT asked.since > b.lost_from AND asked.since < b.lost_to) AS lost (it)
 ){{claim}}
-SELECT {AS_OCTETS}, packed.*, gone.octets, CASE WHEN box.whole THEN '\\x01'::bytea ELSE '' END
+SELECT int4send(box.n::integer), {AS_OCTETS}, packed.*, gone.octets,
+       CASE WHEN box.whole THEN '\\x01'::bytea ELSE '' END
   FROM box CROSS JOIN LATERAL (
        SELECT {PACKED} FROM (
               SELECT uid, flags, modseq, keywords FROM messages
@@ -69,20 +71,29 @@ SELECT {AS_OCTETS}, packed.*, gone.octets, CASE WHEN box.whole THEN '\\x01'::byt
        SELECT coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets FROM tombstones
         WHERE mailbox_id = box.id AND modseq > box.gone_since) AS gone
 """
-_CHANGES: Final = OctetStatement(_CHANGED.format(claim=""))
+_CHANGES: Final = OctetStatement(
+    _CHANGED.format(
+        asked="""unnest(%(mailboxes)s::bigint[], %(sinces)s::bigint[])
+           WITH ORDINALITY AS asked (mailbox, since, n)""",
+        claim="",
+    )
+)
 _CHANGES_CLAIMED: Final = OctetStatement(
     _CHANGED.format(
+        asked="(VALUES (%(mailbox)s::bigint, %(since)s::bigint, 1)) AS asked (mailbox, since, n)",
         claim=""", claimed AS (
     UPDATE mailboxes AS b SET recent_from = b.uid_next, recent = 0
       FROM box WHERE b.id = box.id AND b.recent_from < b.uid_next
-)"""
+)""",
     )
 )
 ASKED_FIRST: Final = (
     (_OPEN, {"account": 0, "name": "INBOX", "claim": True}),
-    (_CHANGES, {"mailbox": 0, "since": 0}),
+    (_CHANGES, {"mailboxes": "{0}", "sinces": "{0}"}),
     (_LISTING, {"account": 0}),
 )
+_REFRESHES_MAX: Final = 64
+"""Views refreshed by one statement."""
 _SUBSCRIBE: Final = Statement("""
 WITH had AS (
     SELECT count(*) AS n, count(*) FILTER (WHERE name = %(name)s) AS same
@@ -112,6 +123,9 @@ class PostgresMailboxes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._refreshes: Batches[tuple[MailboxId, ModSeq], Changes | None] = Batches(
+            self._refresh, reactor=database.pool.reactor, in_flight_max=2, count_max=_REFRESHES_MAX
+        )
 
     @deferred
     async def listing(self, account: AccountId) -> Listing:
@@ -220,17 +234,36 @@ class PostgresMailboxes:
 
     @deferred
     async def changes(self, mailbox_: MailboxId, since: ModSeq, *, claim_recent: bool = False) -> Changes:
-        """Read what changed after `since`. Raises `NoSuchMailbox` if it was deleted. `claim_recent` as for `open`."""
-        statement = _CHANGES_CLAIMED if claim_recent else _CHANGES
-        rows = await self._database.fetch(statement, {"mailbox": mailbox_, "since": since})
-        if not rows:
+        """Read what changed after `since`, together with what other views ask at the moment.
+
+        Raises `NoSuchMailbox` if it was deleted. `claim_recent` as for `open`; who claims asks alone.
+        """
+        if claim_recent:
+            rows = await self._database.fetch(_CHANGES_CLAIMED, {"mailbox": mailbox_, "since": since})
+            found = _changes(rows[0]) if rows else None
+        else:
+            found = await self._refreshes.add((mailbox_, since))
+        if found is None:
             raise NoSuchMailbox("the mailbox was deleted")
-        row = rows[0]
-        found, recent_from = as_octets(row[0])
-        return Changes(
-            mailbox=found,
-            columns=columns(*row[1:5]),
-            vanished=numbers(row[5], "I"),
-            recent_from=recent_from,
-            whole=bool(row[6]),
-        )
+        return found
+
+    @deferred
+    async def _refresh(self, asked: "list[tuple[MailboxId, ModSeq]]") -> list[Changes | None]:
+        parameters = {
+            "mailboxes": integers(mailbox for mailbox, _ in asked),
+            "sinces": integers(since for _, since in asked),
+        }
+        rows = await self._database.fetch(_CHANGES, parameters)
+        found = {int.from_bytes(row[0], "big"): row for row in rows}
+        return [_changes(found[number]) if number in found else None for number in range(1, len(asked) + 1)]
+
+
+def _changes(row: "tuple[Any, ...]") -> Changes:
+    found, recent_from = as_octets(row[1])
+    return Changes(
+        mailbox=found,
+        columns=columns(*row[2:6]),
+        vanished=numbers(row[6], "I"),
+        recent_from=recent_from,
+        whole=bool(row[7]),
+    )
