@@ -116,12 +116,15 @@ def draw(seed: int, number: int, *, workers: int, layout: Layout) -> Plan:
 class KillRun:
     """One world under load, and one kill after the other."""
 
-    def __init__(self, reactor: Any, *, seed: int, layout: Layout, workers: int, check_every: int = 5) -> None:
+    def __init__(
+        self, reactor: Any, *, seed: int, layout: Layout, workers: int, check_every: int = 5, **world: Any
+    ) -> None:
+        """Prepare; `world` is passed on to `World`."""
         self.reactor = reactor
         self.summary = Summary()
         self.told: list[Problem] = []
         self.seed, self.layout, self.workers = seed, layout, workers
-        self.world = World(reactor, layout=layout, workers=workers)
+        self.world = World(reactor, layout=layout, workers=workers, **world)
         self._check_every = check_every
         self._orphans: list[int] = []
         self.plan: Plan | None = None
@@ -158,21 +161,25 @@ class KillRun:
         await self._back(plan)
         since = self._killed - LENIENT if plan.whom == "postgres" else None
         checking = aio.start(self._check()) if (number + 1) % self._check_every == 0 else None
-        for user in self.driver.users:
-            await self._judge(user, since)
-        await self.driver.try_again(SERVICE_LIMIT)
+        await self.settle(since)
         if not await self.world.gone(self._orphans, ORPHANS_LIMIT):
             self._note([Problem("orphans", "workers outlive their parent")])
             await self.world.kill(self._orphans)
         self._orphans = []
         if checking is not None:
             await checking
-        self._note(self.driver.problems)
-        self.driver.problems = []
         self.summary.kills += 1
         self.summary.whom[plan.whom] += 1
         self.summary.seconds += time.monotonic() - began
         return plan
+
+    async def settle(self, since: float | None = None) -> None:
+        """Judge every account, then deliver again what was not acknowledged."""
+        for user in self.driver.users:
+            await self._judge(user, since)
+        await self.driver.try_again(SERVICE_LIMIT)
+        self._note(self.driver.problems)
+        self.driver.problems = []
 
     async def _reach(self, plan: Plan) -> None:
         """Wait until the point is reached, or for so long that it is a random moment."""

@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -91,12 +92,22 @@ class Layout(Enum):
 class World:
     """One server with its surroundings in a temporary directory."""
 
-    def __init__(self, reactor: Any, *, layout: Layout = Layout.OWN, workers: int = 2, added: str = "") -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        layout: Layout = Layout.OWN,
+        workers: int = 2,
+        added: str = "",
+        state: Path | None = None,
+        descriptors: int = 0,
+    ) -> None:
+        """Prepare; `added` tables go into the configuration, `descriptors` is how many files a process may open."""
         self.reactor = reactor
         self.layout = layout
         self.directory = Path(tempfile.mkdtemp(prefix="sora-faults-"))
         self.directory.chmod(0o755)
-        self.state = self.directory / "state"
+        self.state = state or self.directory / "state"
         self.config = self.directory / "sora.toml"
         self.log = self.directory / "log"
         self.log.touch()
@@ -105,7 +116,7 @@ class World:
         self.postgres: database.Server | None = None
         self.cut: Cut | None = None
         self.s3: ChaosServer | None = None
-        self._workers, self._added = workers, added
+        self._workers, self._added, self._descriptors = workers, added, descriptors
         self._name = ""
 
     # ------------------------------------------------------------ life
@@ -176,7 +187,7 @@ class World:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509  calls nothing that takes a lock
+                preexec_fn=self._limited,  # noqa: PLW1509  calls nothing that takes a lock
             )
         await self.served()
 
@@ -204,6 +215,11 @@ class World:
                 if ended or time.monotonic() > deadline:
                     raise Lost(f"no service: {error}\n{self.log.read_text('utf-8', 'replace')[-3000:]}") from None
                 await aio.sleep(self.reactor, _PAUSE)
+
+    def _limited(self) -> None:
+        die_with_parent()
+        if self._descriptors:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self._descriptors, self._descriptors))
 
     def _environment(self) -> dict[str, str]:
         """Return a program's environment; where Python looks for modules is as it is for us."""

@@ -1,0 +1,125 @@
+"""D12: no room on the disk, no descriptors left: what cannot be done is refused for now; service recovers by itself.
+
+These start whole servers, and are left out of `make test` but for the one that takes least; `make faults` runs them.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial import unittest
+
+from sora import aio
+from tests.faults import clients
+from tests.faults.clients import Lost
+from tests.faults.kill import USERS, KillRun
+from tests.faults.world import PASSWORD, Layout
+
+LONG = bool(os.environ.get("SORA_FAULTS_LONG"))
+DISK = "200m"
+BACK_WITHIN = 35.0
+"""Seconds: a PostgreSQL without room for its log ends itself, and is started again after half a minute at most."""
+
+
+class FullDiskTests(unittest.TestCase):
+    """The state directory, with PostgreSQL and the bodies, on a small disk of its own."""
+
+    timeout = 240
+    if not LONG:
+        skip = "takes a minute; make faults runs it"
+
+    def setUp(self) -> None:
+        self.disk = Path(tempfile.mkdtemp(prefix="sora-faults-disk-"))
+        self.addCleanup(shutil.rmtree, self.disk, True)
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=755", "tmpfs", str(self.disk)]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            raise unittest.SkipTest("no disk can be mounted here")
+        self.addCleanup(subprocess.run, ["umount", "-l", str(self.disk)], check=False)
+
+    async def test_d12_a_full_disk_is_452_and_service_recovers_by_itself(self) -> None:
+        run = KillRun(reactor, seed=12, layout=Layout.EMBEDDED, workers=0, state=self.disk / "state")
+        self.addCleanup(lambda: aio.start(run.stop()))
+        await run.start()
+        await self.load(run, 1.0)
+        await run.settle()
+        before = dict(run.driver.counts.kinds)
+        codes: list[int] = []
+        note = run.driver._note
+
+        def noted(letter: Any, name: str, code: int | None) -> None:
+            codes.append(code or 0)
+            note(letter, name, code)
+
+        run.driver._note = noted  # type: ignore[method-assign]
+        ballast = self.disk / "ballast"
+        self.fill(ballast)
+        await self.load(run, 4.0)
+        self.assertIn(452, codes)
+        self.assertEqual({code // 100 for code in codes} - {0, 2, 4}, set(), codes)
+        ballast.unlink()
+        began = reactor.seconds()  # type: ignore[attr-defined]
+        await run.world.served(limit=BACK_WITHIN, user=USERS[0])
+        self.assertLess(reactor.seconds() - began, BACK_WITHIN)  # type: ignore[attr-defined]
+        # PostgreSQL may have had to end itself: the last changes of flags were not on the disk yet.
+        await run.settle(since=began - 10)
+        await self.load(run, 1.0)
+        self.assertGreater(run.driver.counts.kinds["deliver"], before["deliver"])
+        await run.settle()
+        await run.finish()
+        self.assertEqual([f"{one.kind}: {one.text}" for one in run.told], [])
+
+    def fill(self, ballast: Path) -> None:
+        """Leave half a megabyte."""
+        room = os.statvfs(self.disk)
+        with ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_bsize - 524_288)
+
+    async def load(self, run: KillRun, seconds: float) -> None:
+        """Put load on it for a while."""
+        run.driver.begin()
+        await aio.sleep(reactor, seconds)  # type: ignore[arg-type]
+        await run.driver.end()
+
+
+class NoDescriptorsTests(unittest.TestCase):
+    """A server that may open few files, and more clients than that."""
+
+    timeout = 120
+
+    async def test_d12_without_descriptors_those_connected_are_served_and_others_when_there_is_room(self) -> None:
+        run = KillRun(reactor, seed=13, layout=Layout.OWN, workers=0, descriptors=80)
+        self.addCleanup(lambda: aio.start(run.stop()))
+        await run.start()
+        session = await clients.imap(reactor, run.world.imap, USERS[0], PASSWORD)
+        self.assertTrue((await session.command("SELECT INBOX")).ok)
+        crowd: list[clients.LmtpSession] = []
+        arriving: list[Deferred[Any]] = []
+        for _ in range(100):
+            coming = aio.start(self.come(run, crowd))
+            arriving.append(coming)
+        await aio.sleep(reactor, 1.0)  # type: ignore[arg-type]
+        self.assertLess(len(crowd), 80)
+        self.assertTrue((await session.command("NOOP")).ok)
+        for one in crowd:
+            one.close()
+        for coming in arriving:
+            coming.cancel()
+        await run.world.served(limit=20.0, user=USERS[0])
+        run.driver.begin()
+        await aio.sleep(reactor, 0.5)  # type: ignore[arg-type]
+        await run.driver.end()
+        session.close()
+        await run.settle()
+        self.assertEqual([f"{one.kind}: {one.text}" for one in run.told], [])
+        self.assertGreater(run.driver.counts.acknowledged, 10)
+
+    async def come(self, run: KillRun, crowd: list[clients.LmtpSession]) -> None:
+        """Connect, if there is room."""
+        with contextlib.suppress(Lost, CancelledError):
+            crowd.append(await clients.lmtp(reactor, run.world.lmtp))
