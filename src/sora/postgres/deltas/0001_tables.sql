@@ -139,6 +139,15 @@ COMMENT ON TABLE body_texts IS
     'The folded text of a body that SEARCH looks in, apart so that the rows FETCH reads stay narrow.';
 COMMENT ON COLUMN body_texts.complete IS 'Whether nothing was cut: otherwise only the bytes prove that a text is absent.';
 
+-- Compressing takes a fourth of the time where the server was built with lz4.
+DO $$
+BEGIN
+    ALTER TABLE body_texts ALTER COLUMN fields SET COMPRESSION lz4, ALTER COLUMN header_text SET COMPRESSION lz4,
+          ALTER COLUMN body_text SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL;
+END $$;
+
 CREATE TABLE staged_bodies (
     body_id       bigint PRIMARY KEY REFERENCES bodies ON DELETE CASCADE,
     size          integer NOT NULL,
