@@ -24,16 +24,25 @@ class Places(Protocol):
         """Return where the first server of a type listens without TLS, if it is on TCP."""
 
 
-async def greet(configuration: Configuration, accounts: Accounts, places: Places) -> None:
-    """On embedded defaults, create the demonstration account in an empty store and say what to do next."""
-    if configuration.database is not None or configuration.s3 is not None:
-        return
-    state = configuration.embedded.state.absolute()
-    file = state / PASSWORD_FILE
-    if not await accounts.rows(limit=1):
-        await _create(accounts, file, cost=configuration.auth.bcrypt_cost)
-    if file.exists():
-        _show(places, file, state)
+async def welcome(configuration: Configuration, accounts: Accounts) -> None:
+    """On embedded defaults, create the demonstration account in an empty store; before anyone can deliver to it."""
+    if _first_try(configuration) and not await accounts.rows(limit=1):
+        await _create(accounts, _password_file(configuration), cost=configuration.auth.bcrypt_cost)
+
+
+def greet(configuration: Configuration, places: Places) -> None:
+    """On embedded defaults, say what to do next: once the servers listen, and as long as there is that account."""
+    file = _password_file(configuration)
+    if _first_try(configuration) and file.exists():
+        _show(places, file, configuration.embedded.state.absolute())
+
+
+def _first_try(configuration: Configuration) -> bool:
+    return configuration.database is None and configuration.s3 is None
+
+
+def _password_file(configuration: Configuration) -> Path:
+    return configuration.embedded.state.absolute() / PASSWORD_FILE
 
 
 async def _create(accounts: Accounts, file: Path, *, cost: int) -> None:

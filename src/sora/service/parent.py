@@ -18,7 +18,7 @@ from sora.postgres.settings import DatabaseSettings
 from sora.service import control, share
 from sora.service.exposed import Exposed
 from sora.service.figures import ProcessFigures, taken
-from sora.service.first_run import greet
+from sora.service.first_run import greet, welcome
 from sora.service.servers import certificates
 from sora.service.sockets import Sockets
 from sora.service.spawn import ChildProcess, launch
@@ -87,15 +87,16 @@ class Parent(Starting):
         brief: Closers = []
         try:
             store = await open_for_parent(configuration, settings, self._reactor, brief)
-            self._prepare()
-            self.sockets.bind()
-            await self.supervisor.start()
-            for address in self.sockets.addresses:
-                self.log.info("listening on {address}", address=address)
-            self._exposed.start()
-            await greet(configuration, store.accounts, self.sockets)
+            await welcome(configuration, store.accounts)
         finally:
             await close_all(brief)
+        self._prepare()
+        self.sockets.bind()
+        await self.supervisor.start()
+        for address in self.sockets.addresses:
+            self.log.info("listening on {address}", address=address)
+        self._exposed.start()
+        greet(configuration, self.sockets)
 
     def _prepare(self) -> None:
         """Do once what every worker would do for itself."""

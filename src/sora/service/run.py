@@ -19,7 +19,7 @@ from sora.observe.watchdog import Watchdog
 from sora.service.background import Background
 from sora.service.exposed import Exposed
 from sora.service.figures import ProcessFigures, taken
-from sora.service.first_run import greet
+from sora.service.first_run import greet, welcome
 from sora.service.parent import Parent
 from sora.service.servers import Servers
 from sora.service.signals import Signals
@@ -52,10 +52,11 @@ class Sora(Starting):
             configuration, self.storage, self._reactor, only=self.only, wake_uploader=background.wake
         )
         self.exposed = Exposed(configuration, self._gather, self._reactor, only=self.only)
+        await welcome(configuration, self.storage.store.accounts)
         await self.servers.start()
         self.exposed.start()
         background.start()
-        await greet(configuration, self.storage.store.accounts, self.servers)
+        greet(configuration, self.servers)
 
     async def close(self) -> None:
         """Stop taking connections, let what is in flight end, stop the jobs, close the storage."""

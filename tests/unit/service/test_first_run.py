@@ -14,7 +14,7 @@ from sora.core.config.load import parse
 from sora.mail.mailboxes import DEFAULTS
 from sora.net.listeners import TcpAddress
 from sora.sasl.passwords import verify
-from sora.service.first_run import DEMO, greet
+from sora.service.first_run import DEMO, greet, welcome
 from sora.store.memory import MemoryStore
 
 COST = "[auth]\nbcrypt_cost = 10\n"
@@ -35,7 +35,8 @@ class GreetTests(unittest.SynchronousTestCase):
         self.patch(sys, "__stdout__", printed)
         places: Any = SimpleNamespace(plain_address=self.addresses.get)
         configuration = parse(COST + tables).in_state(self.state)
-        self.successResultOf(Deferred.fromCoroutine(greet(configuration, self.store.accounts, places)))
+        self.successResultOf(Deferred.fromCoroutine(welcome(configuration, self.store.accounts)))
+        greet(configuration, places)
         return [line for line in printed.getvalue().splitlines() if line]
 
     def accounts(self) -> list[str]:
