@@ -35,6 +35,8 @@ _ARRIVING_MAX: Final = 86_400.0
 """Seconds after which a file that is still arriving belongs to a process that has died."""
 PUTS_MAX: Final = 64
 """Objects that are written together: so many descriptors are open meanwhile."""
+PUTS_MIN: Final = 4
+"""Objects for which another thread is not worth its while."""
 PUT_OCTETS_MAX: Final = 8_388_608
 """Octets of objects that are written together, so that small ones do not wait long for large ones."""
 _SEGMENT_MAX: Final = 240
@@ -57,43 +59,56 @@ class _Put:
 class DirectoryObjectStore:
     """Implements `store.interfaces.ObjectStore` under `path`, in at most `threads` threads of its own.
 
-    Objects are written by one of them at a time: the file system's journal commits for one at a time anyway, and
-    reading never waits for it.
+    All but one of them may write at a time, so that one is left to read: syncs of several threads share a commit of
+    the file system's journal.
     """
 
-    def __init__(self, path: Path, *, reactor: Any, threads: int = 2) -> None:
+    def __init__(self, path: Path, *, reactor: Any, threads: int = 5) -> None:
         self._objects = path / _OBJECTS
         self._arriving = path / _ARRIVING
         self._reactor = reactor
         self._threads = Threads(reactor, threads, "objects")
+        self._writers_max = max(threads - 1, 1)
+        self._writers = 0
         self._made: set[str] = set()
         self._waiting: deque[_Put] = deque()
-        self._writing = False
+        self._called = False
 
     def put(self, key: str, data: bytes) -> "Deferred[None]":
         """Store an object; file and directories are synced before it is done. Raises `StorageFull`."""
         put = _Put(key, data)
         self._waiting.append(put)
-        if not self._writing:
-            self._writing = True
-            self._reactor.callLater(0, self._write_next)
+        if not self._called and self._writers < self._writers_max:
+            self._called = True
+            self._reactor.callLater(0, self._call)
         return put.done
 
-    def _write_next(self) -> None:
+    def _call(self) -> None:
+        self._called = False
+        self._write()
+
+    def _write(self) -> None:
+        """Share what waits among the threads that are free."""
+        while self._waiting and self._writers < self._writers_max:
+            share = max(-(-len(self._waiting) // (self._writers_max - self._writers)), PUTS_MIN)
+            if batch := self._batch(min(share, PUTS_MAX)):
+                self._writers += 1
+                self._threads.run(self._put_all, batch).addBoth(self._written, batch)
+
+    def _batch(self, share: int) -> list[_Put]:
         batch: list[_Put] = []
         octets = 0
-        while self._waiting and len(batch) < PUTS_MAX and octets < PUT_OCTETS_MAX:
+        while self._waiting and len(batch) < share and octets < PUT_OCTETS_MAX:
             put = self._waiting.popleft()
             if not put.done.called:
                 batch.append(put)
                 octets += len(put.data)
-        self._writing = bool(batch)
-        if batch:
-            self._threads.run(self._put_all, batch).addBoth(self._written, batch)
+        return batch
 
     def _written(self, result: object, batch: list[_Put]) -> None:
+        self._writers -= 1
         # The next ones first: whoever hears that these are done may well put more.
-        self._write_next()
+        self._write()
         for put in batch:
             if isinstance(result, Failure):
                 put.done.errback(Failure(result.value))  # type: ignore[no-untyped-call]
@@ -124,8 +139,8 @@ class DirectoryObjectStore:
 
     def close(self) -> "Deferred[None]":
         """Finish what is running or waits and end the threads."""
-        while self._waiting:
-            self._write_next()
+        self._writers_max = max(self._writers_max, self._writers + len(self._waiting))
+        self._write()
         self._threads.stop()
         return succeed(None)
 
