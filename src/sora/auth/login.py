@@ -99,6 +99,11 @@ class Authenticator:
             self._throttle.succeeded(address, peer)
         return SignedIn(found.account, found.address)
 
+    def hear(self, failed: bool, address: str, peer: str) -> None:
+        """Take what another process's throttle told."""
+        if self._throttle is not None:
+            self._throttle.hear(failed, address, peer)
+
     def start(self) -> None:
         """Start the threads that hash."""
         self._hashing.start()

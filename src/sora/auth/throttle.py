@@ -58,6 +58,10 @@ class _Table:
         self._records.pop(key, None)
 
 
+News = Callable[[bool, str, str], None]
+"""Takes whether a sign-in failed, its name, and its peer."""
+
+
 class Throttle:
     """How long a sign-in waits before it is looked at. Times are in seconds."""
 
@@ -71,8 +75,13 @@ class Throttle:
         trusted: Sequence[Network] = (),
         exempt_loopback: bool = True,
         entries_max: int = ENTRIES_MAX,
+        tell: News | None = None,
     ) -> None:
-        """`trusted` networks are never slowed down; nor is this host, unless `exempt_loopback` is false."""
+        """`trusted` networks are never slowed down; nor is this host, unless `exempt_loopback` is false.
+
+        `tell` is called with what other processes of the server are to `hear`.
+        """
+        self._tell = tell
         self._clock = clock
         self._delay = delay
         self._delay_max = delay_max
@@ -123,10 +132,23 @@ class Throttle:
     def failed(self, address: str, peer: str) -> None:
         """Count a failure."""
         if not self._exempt(peer):
-            now, network = self._clock(), network_of(peer)
-            self._names.failed((address, network), now)
-            self._networks.failed(network, now)
+            self.hear(True, address, peer)
+            if self._tell is not None:
+                self._tell(True, address, peer)
 
     def succeeded(self, address: str, peer: str) -> None:
         """Forget the failures of this name from this network (those of the network's other names stay)."""
-        self._names.forget((address, network_of(peer)))
+        key = (address, network_of(peer))
+        # Most sign-ins have nothing to forget, and are nobody's news.
+        if self._tell is not None and self._names.failures(key, self._clock()):
+            self._tell(False, address, peer)
+        self._names.forget(key)
+
+    def hear(self, failed: bool, address: str, peer: str) -> None:
+        """Take what another process was told, or this one."""
+        now, network = self._clock(), network_of(peer)
+        if failed:
+            self._names.failed((address, network), now)
+            self._networks.failed(network, now)
+        else:
+            self._names.forget((address, network))

@@ -59,6 +59,8 @@ class Child:
             self.drain()
         elif word == control.SCRAPE:
             self._tell_metrics()
+        elif word == control.SIGN_IN and self._servers is not None:
+            self._servers.authenticator.hear(*json.loads(content))
 
     def orphaned(self) -> None:
         """The parent is gone."""
@@ -67,6 +69,10 @@ class Child:
             if not self._draining:
                 self.log.error("the parent process is gone; ending")
             self.drain()
+
+    def _tell_sign_in(self, failed: bool, address: str, peer: str) -> None:
+        """Have the other workers hear of a sign-in, so that who guesses is slowed down by all of them."""
+        self.line.tell(control.SIGN_IN, json.dumps([failed, address, peer]).encode())
 
     def _tell_metrics(self) -> None:
         snapshot = taken(self._figures, self._storage, self._servers)
@@ -111,6 +117,7 @@ class Child:
                 sockets=sockets,
                 threads=orders.threads,
                 octets=orders.octets,
+                tell_sign_in=self._tell_sign_in,
             )
             await self._servers.start()
         Watchdog(self._reactor).startService()

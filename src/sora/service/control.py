@@ -20,6 +20,7 @@ from sora.postgres.settings import DatabaseSettings
 ORDERS: Final = b"ORDERS"
 DRAIN: Final = b"DRAIN"
 SCRAPE: Final = b"SCRAPE"
+SIGN_IN: Final = b"SIGN-IN"
 READY: Final = b"READY"
 FAILED: Final = b"FAILED"
 METRICS: Final = b"METRICS"

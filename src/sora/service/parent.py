@@ -129,12 +129,18 @@ class Parent(Starting):
             octets=share.octets(configuration, self._workers),
             state=self.configuration.embedded.state if self.configuration.database is None else None,
         )
-        child = ChildProcess(slot, on_gone=self._gone)
+        child = ChildProcess(slot, on_sign_in=self._pass_on, on_gone=self._gone)
         self._processes.add(child)
         sockets = {} if jobs else self.sockets.of(int(slot))
         return launch(child, orders, sockets, self._reactor, passed_on=self._passed_on)
 
     # ------------------------------------------------------------ while it runs
+
+    def _pass_on(self, teller: ChildProcess, content: bytes) -> None:
+        """Have the other workers hear of a sign-in."""
+        for child in self._processes:
+            if child is not teller and child.slot != control.JOBS:
+                child.line.tell(control.SIGN_IN, content)
 
     def _gone(self, child: ChildProcess) -> None:
         self._processes.discard(child)

@@ -12,6 +12,7 @@ from twisted.python.threadpool import ThreadPool
 from sora import __version__, aio
 from sora.auth.build import authenticator
 from sora.auth.privacy import permits_plaintext
+from sora.auth.throttle import News
 from sora.core import limits
 from sora.core.config.model import Configuration
 from sora.core.config.servers import METRICS, Server
@@ -50,11 +51,13 @@ class Servers:
         threads: int | None = None,
         octets: int = limits.LMTP_TRANSACTION_OCTETS_MAX,
         wake_uploader: Callable[[], None] = lambda: None,
+        tell_sign_in: News | None = None,
     ) -> None:
         """Build everything; nothing listens before `start`. Raises `ConfigurationInvalid`.
 
         `only` is a type of servers; `sockets` are those that a parent has bound, by the names of servers: no others
         are served then. `threads` describe large messages; `octets` is the room for messages being delivered.
+        `tell_sign_in` is called with what the throttles of other processes are to hear.
         """
         self.configuration = configuration
         self.storage = storage
@@ -81,7 +84,7 @@ class Servers:
             message_max=configuration.limits.message_max,
         )
         self.live = Live(store.mailboxes, store.feed)
-        self.authenticator = authenticator(configuration.auth, store.accounts, reactor)
+        self.authenticator = authenticator(configuration.auth, store.accounts, reactor, tell=tell_sign_in)
         self.listeners: dict[str, Listener] = {}
         self.imap: list[ImapFactory] = []
         self.lmtp: list[LmtpFactory] = []

@@ -26,6 +26,9 @@ _LINE_MAX: Final = 65_536
 """Octets of one line that a child may write before it is cut."""
 
 
+SignIn = Callable[["ChildProcess", bytes], None]
+
+
 class _Line(control.Channel):
     """The parent's end of the channel to a child."""
 
@@ -44,14 +47,15 @@ class ChildProcess(ProcessProtocol):
 
     log = Logger()
 
-    def __init__(self, slot: str, *, on_gone: Callable[["ChildProcess"], None]) -> None:
-        """`on_gone` is called when it has ended."""
+    def __init__(self, slot: str, *, on_sign_in: SignIn, on_gone: Callable[["ChildProcess"], None]) -> None:
+        """`on_sign_in` is called with what the other workers are to hear, `on_gone` when it has ended."""
         self.slot = slot
         self.pid = -1
         self.ready: aio.Once[None] = aio.Once()
         self.ended: aio.Once[str] = aio.Once()
         self.last: Snapshot = {}
         """What it had counted when it last said so."""
+        self._on_sign_in = on_sign_in
         self._on_gone = on_gone
         self.line = _Line(self)
         self._asked: list[Deferred[None]] = []
@@ -91,6 +95,8 @@ class ChildProcess(ProcessProtocol):
         elif word == control.METRICS:
             self.last = json.loads(content)
             self._answer()
+        elif word == control.SIGN_IN:
+            self._on_sign_in(self, content)
 
     def _answer(self) -> None:
         asked, self._asked = self._asked, []

@@ -129,3 +129,32 @@ class PrivacyTests(unittest.SynchronousTestCase):
             (network_of(PEER), network_of("2001:db8::1"), network_of("")), (PEER, "2001:db8::/64", "local")
         )
         self.assertTrue(is_trusted("127.9.9.9", []))
+
+
+class NewsTests(unittest.SynchronousTestCase):
+    """Two processes of one server."""
+
+    def setUp(self) -> None:
+        clock = Clock()
+        self.other = Throttle(clock=clock.seconds)
+        self.told: list[bool] = []
+        self.here = Throttle(clock=clock.seconds, tell=self.tell)
+
+    def tell(self, failed: bool, address: str, peer: str) -> None:
+        self.told.append(failed)
+        self.other.hear(failed, address, peer)
+
+    def test_who_guesses_here_is_slowed_down_there_and_a_success_ends_it(self) -> None:
+        for _ in range(3):
+            self.here.failed("anna@example.org", "192.0.2.1")
+        self.assertGreater(self.other.delay("anna@example.org", "192.0.2.1"), 0)
+        self.assertEqual(
+            self.other.delay("anna@example.org", "192.0.2.1"), self.here.delay("anna@example.org", "192.0.2.1")
+        )
+        self.here.succeeded("anna@example.org", "192.0.2.1")
+        self.assertEqual(self.other.delay("anna@example.org", "192.0.2.1"), 0)
+
+    def test_what_changes_nothing_is_not_told(self) -> None:
+        self.here.succeeded("anna@example.org", "192.0.2.1")
+        self.here.failed("anna@example.org", "127.0.0.1")
+        self.assertEqual(self.told, [])

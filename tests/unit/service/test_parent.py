@@ -14,7 +14,7 @@ from sora.core.errors import ConfigurationInvalid
 from sora.service import embedded, orphans, signals
 from sora.service.embedded_lock import FILE, StateLock
 from sora.service.orphans import Bond
-from sora.service.parent import adopted
+from sora.service.parent import Parent, adopted
 from sora.service.signals import Signals
 
 TEXT = """
@@ -58,6 +58,29 @@ class AdoptedTests(unittest.SynchronousTestCase):
         self.assertEqual(now.process.workers, 2)
         self.assertEqual((now.embedded, now.database, now.servers), (before.embedded, None, before.servers))
         self.assertEqual(now.limits.message_max, 2_097_152)
+
+
+class Heard:
+    """A child that keeps what it is told."""
+
+    def __init__(self, slot: str) -> None:
+        self.slot = slot
+        self.line = self
+        self.told: list[tuple[bytes, bytes]] = []
+
+    def tell(self, word: bytes, content: bytes = b"") -> None:
+        self.told.append((word, content))
+
+
+class PassOnTests(unittest.SynchronousTestCase):
+    def test_the_other_workers_hear_of_a_sign_in(self) -> None:
+        parent = Parent(parse(text()), reactor=Clock())
+        teller, other, jobs = Heard("0"), Heard("1"), Heard("jobs")
+        processes: Any = {teller, other, jobs}
+        self.patch(parent, "_processes", processes)
+        said: Any = teller
+        parent._pass_on(said, b"[true]")
+        self.assertEqual((teller.told, other.told, jobs.told), ([], [(b"SIGN-IN", b"[true]")], []))
 
 
 class SignalTests(unittest.SynchronousTestCase):
