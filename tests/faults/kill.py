@@ -6,8 +6,10 @@ draws kill N of a run again.
 """
 
 import argparse
+import os
 import random
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -21,9 +23,10 @@ from twisted.internet.task import react
 from sora import aio
 from tests.faults import clients, oracle
 from tests.faults.clients import Lost
-from tests.faults.cut import Act, Side, Strike
+from tests.faults.cut import Strike
 from tests.faults.drive import Driver, User
 from tests.faults.oracle import Problem
+from tests.faults.points import ACKNOWLEDGED, RARE, REQUESTS, STATEMENTS, WHOM, Plan, draw
 from tests.faults.world import PASSWORD, Layout, World
 
 USERS: Final = tuple(f"user{number}@example.org" for number in range(4))
@@ -35,54 +38,16 @@ SERVICE_LIMIT: Final = 5.0
 """Seconds within which service must be back when PostgreSQL is, or a worker has died."""
 START_LIMIT: Final = 15.0
 """Seconds for a whole server to start, on a machine that has other things to do."""
+END_LIMIT: Final = 20.0
+"""Seconds within which a server ends that is asked to."""
 STREAK: Final = 8
 ORPHANS_LIMIT: Final = 12.0
 """Seconds within which workers end whose parent was killed; `shutdown_timeout` is five."""
 
-RECORDING: Final = rb"(?s)\('\{\d.*_uploads\(|_uploads\(.*\('\{\d"
-"""The statement that records uploads which have arrived, and perhaps claims more."""
-STATEMENTS: Final[dict[str, tuple[bytes, Side, Act]]] = {
-    "received": (rb"insert_messages\(", Side.ASKED, Act.STALL),
-    "staged": (rb"insert_messages\(", Side.ASKED, Act.TELL),
-    "committed": (rb"insert_messages\(", Side.ANSWERED, Act.STALL),
-    "claimed": (rb"claim_uploads\(", Side.ANSWERED, Act.STALL),
-    "uploaded": (RECORDING, Side.ASKED, Act.STALL),
-    "unstaged": (RECORDING, Side.ANSWERED, Act.STALL),
-    "flagging": (rb"store_flags", Side.ASKED, Act.TELL),
-    "flagged": (rb"store_flags", Side.ANSWERED, Act.STALL),
-    "transferring": (rb"transfer_messages", Side.ASKED, Act.TELL),
-    "transferred": (rb"transfer_messages", Side.ANSWERED, Act.STALL),
-    "expunging": (rb"expunge_messages", Side.ASKED, Act.TELL),
-    "expunged": (rb"expunge_messages", Side.ANSWERED, Act.STALL),
-    "collecting": (rb"collect_step", Side.ASKED, Act.TELL),
-    "collected": (rb"collect_step", Side.ANSWERED, Act.STALL),
-    "discarding": (rb"DELETE FROM discarded_objects", Side.ASKED, Act.STALL),
-}
-"""Points that a statement shows: its text, and whether it has been asked or answered."""
-RARE: Final = ("collecting", "collected", "discarding", "uploaded", "unstaged")
-"""Points that come less than a few times a second."""
-REQUESTS: Final = {"uploading": "PUT", "deleting": "POST"}
-"""Points that a request to S3 shows."""
-ACKNOWLEDGED: Final = {"acknowledged": "deliver", "appended": "append", "moved": "move"}
-"""Points right after an acknowledgement has arrived."""
-RANDOM: Final = "at random"
-POINTS: Final = (*STATEMENTS, *REQUESTS, *ACKNOWLEDGED, RANDOM, RANDOM, RANDOM)
-EMBEDDED_POINTS: Final = (*ACKNOWLEDGED, RANDOM, RANDOM)
 LATER: Final = """
 UPDATE bodies SET condemned_at = condemned_at - interval '1 hour' WHERE condemned_at IS NOT NULL
 """
 """Lets the collector's generation go by."""
-
-
-@attrs.frozen
-class Plan:
-    """One kill as it is drawn."""
-
-    number: int
-    whom: str
-    point: str
-    delay: float
-    skip: int
 
 
 @attrs.define
@@ -105,14 +70,6 @@ class Summary:
         return not self.problems and not self.unclean
 
 
-def draw(seed: int, number: int, *, workers: int, layout: Layout) -> Plan:
-    """Draw a kill."""
-    drawn = random.Random(f"{seed}/kill/{number}")
-    whom = ["server", "server", "postgres"] + (["worker", "worker", "worker", "parent"] if workers else [])
-    points = POINTS if layout is Layout.OWN else EMBEDDED_POINTS
-    return Plan(number, drawn.choice(whom), drawn.choice(points), drawn.uniform(0.02, 0.6), drawn.randrange(6))
-
-
 class KillRun:
     """One world under load, and one kill after the other."""
 
@@ -126,6 +83,8 @@ class KillRun:
         self.seed, self.layout, self.workers = seed, layout, workers
         self.world = World(reactor, layout=layout, workers=workers, **world)
         self._check_every = check_every
+        self.among: tuple[str, ...] = ()
+        """Whom to kill; empty: anyone."""
         self._orphans: list[int] = []
         self.plan: Plan | None = None
         """The kill under way."""
@@ -148,7 +107,8 @@ class KillRun:
     async def kill(self, number: int) -> Plan:
         """Load, kill, wait for service, judge."""
         began = time.monotonic()
-        plan = self.plan = draw(self.seed, number, workers=self.workers, layout=self.layout)
+        plan = draw(self.seed, number, workers=self.workers, layout=self.layout, among=self.among)
+        self.plan = plan
         if self.world.s3 is not None:
             self.world.sql(LATER)
         self.driver.begin()
@@ -226,6 +186,10 @@ class KillRun:
         if plan.whom == "postgres":
             self._postmaster = self.world.postmaster()
             await self.world.kill_postgres()
+        elif plan.whom == "ending":
+            await self._end(processes)
+        elif plan.whom == "reload":
+            await self._reload(processes)
         elif plan.whom == "worker" and len(processes) > 1:
             await self.world.kill([self._random.choice(processes[1:])])
         elif plan.whom == "parent" and len(processes) > 1:
@@ -234,6 +198,28 @@ class KillRun:
             await self.world.kill(processes[:1])
         else:
             await self.world.kill(processes)
+
+    async def _end(self, processes: list[int]) -> None:
+        """SIGTERM: everything ends in order, within its limit."""
+        os.kill(processes[0], signal.SIGTERM)
+        self._release()
+        if not await self.world.gone(processes, END_LIMIT):
+            self._note([Problem("orphans", f"not ended {END_LIMIT} s after SIGTERM")])
+            await self.world.kill(processes)
+
+    async def _reload(self, processes: list[int]) -> None:
+        """SIGHUP: one child after the other is replaced, under load."""
+        os.kill(processes[0], signal.SIGHUP)
+        self._release()
+        if not await self.world.gone(processes[1:], END_LIMIT * len(processes)):
+            self._note([Problem("orphans", "children that were to be replaced are there still")])
+
+    def _release(self) -> None:
+        """Let go on what a point holds: who ends in order waits for it."""
+        if self.world.cut is not None:
+            self.world.cut.clear()
+        if self.world.s3 is not None:
+            self.world.s3.s3.on_request = lambda _: False
 
     def _calm(self) -> None:
         """Forget the points; what was held back never arrives."""
@@ -353,6 +339,7 @@ async def run(reactor: Any, options: argparse.Namespace) -> Summary:
     killing = KillRun(
         reactor, seed=options.seed, layout=layout, workers=options.workers, check_every=options.check_every
     )
+    killing.among = tuple(options.whom)
     say(f"seed {options.seed}, {layout.value} layout, {options.workers} workers")
     deadline = time.monotonic() + options.minutes * 60
     try:
@@ -412,6 +399,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--layout", choices=[one.value for one in Layout], default=Layout.OWN.value)
     parser.add_argument("--workers", type=int, default=2, help="workers of the server; 0: one process is all (2)")
     parser.add_argument("--check-every", type=int, default=5, help="kills between two runs of sora-admin check (5)")
+    parser.add_argument("--whom", nargs="*", default=[], choices=WHOM, help="whom to kill (anyone)")
     parser.add_argument("--dump", default="", help="a directory for logs and histories of kills that found something")
     return parser.parse_args(words)
 

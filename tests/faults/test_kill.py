@@ -8,7 +8,8 @@ from twisted.trial import unittest
 
 from sora import aio
 from tests.faults import kill
-from tests.faults.kill import ACKNOWLEDGED, POINTS, REQUESTS, STATEMENTS, KillRun, Plan, draw
+from tests.faults.kill import KillRun
+from tests.faults.points import ACKNOWLEDGED, POINTS, REQUESTS, STATEMENTS, WHOM, Plan, draw
 from tests.faults.world import Layout
 
 POINTS_SHOWN = ("committed", "transferred", "uploading", "unstaged")
@@ -53,14 +54,18 @@ class PlanTests(unittest.SynchronousTestCase):
 
         self.assertEqual(drawn(1), drawn(1))
         self.assertNotEqual(drawn(1), drawn(2))
-        self.assertEqual({plan.whom for plan in drawn(1)}, {"server", "postgres", "worker", "parent"})
+        self.assertEqual({plan.whom for plan in drawn(1)}, set(WHOM))
         self.assertEqual({plan.point for plan in drawn(1)}, set(POINTS))
 
     def test_without_workers_none_is_killed_and_embedded_points_need_no_proxy(self) -> None:
         plans = [draw(1, number, workers=0, layout=Layout.EMBEDDED) for number in range(200)]
-        self.assertEqual({plan.whom for plan in plans}, {"server", "postgres"})
+        self.assertEqual({plan.whom for plan in plans}, {"server", "postgres", "ending"})
         self.assertFalse({plan.point for plan in plans} & {*STATEMENTS, *REQUESTS})
         self.assertTrue({plan.point for plan in plans} >= set(ACKNOWLEDGED))
+
+    def test_whom_to_kill_can_be_chosen(self) -> None:
+        plans = [draw(1, n, workers=2, layout=Layout.OWN, among=("postgres", "reload")) for n in range(50)]
+        self.assertEqual({plan.whom for plan in plans}, {"postgres", "reload"})
 
     def test_the_command_line_has_the_defaults_of_the_long_run(self) -> None:
         options: Any = kill.arguments([])
