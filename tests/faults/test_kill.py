@@ -1,6 +1,7 @@
 """A short part of the kill run, the same in every `make test`; `make faults` runs the long one."""
 
 import argparse
+import shutil
 from typing import Any
 
 from twisted.internet import reactor
@@ -43,6 +44,21 @@ class KillTests(unittest.TestCase):
     async def test_p8_a_worker_that_is_killed_is_replaced_and_the_server_goes_on(self) -> None:
         run = KillRun(reactor, seed=42, layout=Layout.OWN, workers=2, check_every=100)
         await self.kills(run, [Plan(0, "worker", "acknowledged", 0.2, 0), Plan(1, "parent", "at random", 0.2, 0)])
+
+    async def test_d4_a_node_destroyed_with_its_disk_takes_nothing_acknowledged_along(self) -> None:
+        run = KillRun(reactor, seed=43, layout=Layout.OWN, workers=0)
+        self.addCleanup(lambda: aio.start(run.stop()))
+        await run.start()
+        run.driver.begin()
+        await aio.sleep(reactor, 0.7)  # type: ignore[arg-type]
+        await run.world.kill(run.world.processes())
+        await run.driver.end()
+        shutil.rmtree(run.world.state)
+        await run.world.start_server()
+        await run.settle()
+        await run.finish()
+        self.assertEqual([f"{one.kind}: {one.text}" for one in run.told], [])
+        self.assertGreater(run.driver.counts.acknowledged, 10)
 
 
 class PlanTests(unittest.SynchronousTestCase):
