@@ -53,6 +53,8 @@ class Announcement:
 
 
 _NOTHING: Final = Announcement()
+_MANY: Final = 8
+"""From one in so many messages on it is cheaper to make a table of all than to look for each."""
 _TEXTS: Final = [responses.flag_text(bits) for bits in range(256)]
 _RECENT_TEXTS: Final = [responses.flag_text(bits, recent=True) for bits in range(256)]
 _UNSEEN: Final = bytes(0 if bits & SEEN else 1 for bits in range(256))
@@ -180,10 +182,20 @@ class SessionView:
             pairs.extend(enumerate(uids[low - 1 : high], low))
         return pairs
 
-    def numbers(self, uids: Iterable[int]) -> list[int]:
+    def numbers(self, uids: Sequence[int]) -> list[int]:
         """Return the sequence numbers of UIDs, all of which the client was told of."""
         known = self._uids
-        return [bisect_left(known, uid) + 1 for uid in uids]
+        if len(uids) * _MANY < len(known):
+            return [bisect_left(known, uid) + 1 for uid in uids]
+        places = dict(zip(known, range(1, len(known) + 1), strict=True))
+        return [places[uid] for uid in uids]
+
+    def told(self, uids: Sequence[int]) -> list[int]:
+        """Return those of the UIDs that the client was told of, in their order."""
+        if len(uids) * _MANY < len(self._uids):
+            return [uid for uid in uids if self.has(uid)]
+        known = set(self._uids)
+        return [uid for uid in uids if uid in known]
 
     def first_unseen(self) -> int | None:
         """Return the number of the first message that is not \\Seen (RFC 3501 6.3.1)."""

@@ -61,13 +61,13 @@ class Searcher:
         uids = list(found.uids)
         if found.undecided:
             uids = sorted({*uids, *await self._decide(mailbox, view, resolved, list(found.undecided))})
-        return [uid for uid in uids if view.has(uid)]
+        return view.told(uids)
 
     async def _decide(
         self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria, undecided: list[int]
     ) -> list[int]:
         chosen = []
-        undecided = [uid for uid in undecided if view.has(uid)]
+        undecided = view.told(undecided)
         async for page in self._reader.pages(mailbox.row.id, undecided, Want.INTERNAL_DATE | Want.SIZE | Want.BYTES):
             for message in page:
                 result = evaluate(criteria, await self._facts(view, message))

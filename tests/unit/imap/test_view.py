@@ -50,6 +50,14 @@ class Numbers(unittest.SynchronousTestCase):
         self.assertEqual(self.resolved(view, (2**32 - 1, STAR)), [9])
         self.assertEqual(self.resolved(view, (7, STAR), by_uid=False), [9])
 
+    def test_numbers_are_the_same_for_few_messages_and_for_many(self):
+        uids = [uid * 3 for uid in range(1, 101)]
+        view = SessionView(version(*uids), recent_from=1)
+        for chosen in (uids[::50], uids[1::2], uids, []):
+            self.assertEqual(view.numbers(chosen), [uid // 3 for uid in chosen])
+            self.assertEqual(view.told([*chosen, 4, 301]), chosen)
+            self.assertEqual(view.told([1, *chosen]), chosen)
+
     def test_a_star_is_not_a_message_that_was_not_told_of(self):
         first = version(5, 9)
         view = SessionView(first, recent_from=1)
