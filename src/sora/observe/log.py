@@ -52,10 +52,13 @@ def configure(*, level: str, json_lines: bool, output: str = "stderr") -> None:
 
     Raises `KeyError` for an unknown level, `OSError` for a file that cannot be written.
     """
+    before = form.stream
     if output in ("stdout", "stderr"):
         form.stream = sys.__stdout__ if output == "stdout" else None
     else:
         form.stream = open(output, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  open as long as we run
+    if before is not None and before is not sys.__stdout__:
+        before.close()
     form.level = _LEVELS[level]
     form.json = json_lines
     form.debug = form.level == LogLevel.debug

@@ -22,7 +22,7 @@ def event(text: str, level: Any = LogLevel.info, **values: Any) -> dict[str, Any
 
 class LogTests(unittest.SynchronousTestCase):
     def setUp(self) -> None:
-        for name in ("level", "json", "stream", "debug"):
+        for name in ("level", "json", "stream", "debug", "slot"):
             self.patch(log.form, name, getattr(log.form, name))
         log.configure(level="info", json_lines=False)
 
@@ -141,7 +141,28 @@ class ContextTests(LogTests):
         self.assertTrue(self.line("x").endswith(" x protocol=imap session=s7\n"))
 
 
+class SlotTests(LogTests):
+    def test_one_of_several_processes_says_which_it_is(self) -> None:
+        self.assertNotIn("slot", self.line("x"))
+        log.form.slot = "1"
+        self.assertTrue(self.line("x").endswith("x slot=1\n"))
+        log.configure(level="info", json_lines=True)
+        self.assertEqual(self.fields("x")["slot"], "1")
+
+
 class OutputTests(LogTests):
+    def test_a_file_that_was_moved_away_is_opened_anew(self) -> None:
+        file = Path(self.mktemp())
+        log.configure(level="info", json_lines=False, output=str(file))
+        before = log.form.stream
+        assert before is not None
+        file.rename(file.with_suffix(".1"))
+        log.configure(level="info", json_lines=False, output=str(file))
+        self.assertTrue(before.closed)
+        log.observer(io.StringIO())(event("x"))
+        self.assertIn("x", file.read_text())
+        log.configure(level="info", json_lines=False)
+
     def test_lines_go_where_the_observer_was_told(self) -> None:
         stream = io.StringIO()
         Logger(observer=log.observer(stream)).info("hello {who}", who="world")
