@@ -147,5 +147,5 @@ def settings_of(server: Server) -> str:
     return (
         f'[s3]\nendpoint = "{server.endpoint}"\ndisable_tls = true\nbucket = "mail"\nregion = "{REGION}"\n'
         f'path_style = true\naccess_key = "{ACCESS}"\nsecret_key = "{SECRET}"\n'
-        'timeout = "2s"\ndeadline = "6s"\nconnect_timeout = "1s"\n'
+        'timeout = "1s"\ndeadline = "3s"\nconnect_timeout = "1s"\n'
     )

@@ -40,7 +40,7 @@ class AwayTests(BrokenTests):
         refused = await session.command("UID STORE 1 +FLAGS (\\Seen)")
         self.assertEqual(refused.status, "NO", refused)
         # Long enough for every wait between two attempts to have grown to its end.
-        await self.pause(4.0)
+        await self.pause(3.0)
         self.cut.away = False
         self.assertLess(await self.back(message("after")), BACK_WITHIN)
         await self.in_step(session, [1, 2])

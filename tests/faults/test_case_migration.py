@@ -16,7 +16,7 @@ from sora.postgres import migrate
 from sora.postgres.settings import DatabaseSettings
 from sora.postgres.store import open_store
 from tests.faults.cut import HOST, Act, Cut, Messages, Side, Strike
-from tests.faults.world import World
+from tests.faults.world import LONG, World
 from tests.integration.database import PORT, server
 
 VERSIONS = [delta.version for delta in migrate.deltas()]
@@ -90,6 +90,8 @@ class KilledServerTests(unittest.TestCase):
     """A real server, killed while it migrates."""
 
     timeout = 120
+    if LONG:
+        skip = LONG
 
     def setUp(self) -> "Deferred[None]":
         self.world = World(reactor, workers=0)

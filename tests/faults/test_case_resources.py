@@ -1,6 +1,6 @@
 """D12: no room on the disk, no descriptors left: what cannot be done is refused for now; service recovers by itself.
 
-These start whole servers, and are left out of `make test` but for the one that takes least; `make faults` runs them.
+These start whole servers and take their time: `make faults` runs them.
 """
 
 import contextlib
@@ -19,9 +19,8 @@ from sora import aio
 from tests.faults import clients
 from tests.faults.clients import Lost
 from tests.faults.kill import USERS, KillRun
-from tests.faults.world import PASSWORD, Layout
+from tests.faults.world import LONG, PASSWORD, Layout
 
-LONG = bool(os.environ.get("SORA_FAULTS_LONG"))
 DISK = "200m"
 BACK_WITHIN = 35.0
 """Seconds: a PostgreSQL without room for its log ends itself, and is started again after half a minute at most."""
@@ -31,8 +30,8 @@ class FullDiskTests(unittest.TestCase):
     """The state directory, with PostgreSQL and the bodies, on a small disk of its own."""
 
     timeout = 240
-    if not LONG:
-        skip = "takes a minute; make faults runs it"
+    if LONG:
+        skip = LONG
 
     def setUp(self) -> None:
         self.disk = Path(tempfile.mkdtemp(prefix="sora-faults-disk-"))
@@ -91,6 +90,8 @@ class NoDescriptorsTests(unittest.TestCase):
     """A server that may open few files, and more clients than that."""
 
     timeout = 120
+    if LONG:
+        skip = LONG
 
     async def test_d12_without_descriptors_those_connected_are_served_and_others_when_there_is_room(self) -> None:
         run = KillRun(reactor, seed=13, layout=Layout.OWN, workers=0, descriptors=80)

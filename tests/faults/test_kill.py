@@ -11,7 +11,7 @@ from sora import aio
 from tests.faults import kill
 from tests.faults.kill import KillRun
 from tests.faults.points import ACKNOWLEDGED, POINTS, REQUESTS, STATEMENTS, WHOM, Plan, draw
-from tests.faults.world import Layout
+from tests.faults.world import LONG, Layout
 
 POINTS_SHOWN = ("committed", "transferred", "uploading", "unstaged")
 
@@ -42,6 +42,8 @@ class KillTests(unittest.TestCase):
         self.assertEqual(sorted(run.summary.points), sorted(POINTS_SHOWN), run.summary.missed)
 
     async def test_p8_a_worker_that_is_killed_is_replaced_and_the_server_goes_on(self) -> None:
+        if LONG:
+            raise unittest.SkipTest(LONG)
         run = KillRun(reactor, seed=42, layout=Layout.OWN, workers=2, check_every=100)
         await self.kills(run, [Plan(0, "worker", "acknowledged", 0.2, 0), Plan(1, "parent", "at random", 0.2, 0)])
 

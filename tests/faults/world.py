@@ -31,6 +31,8 @@ from tests.integration import database
 from tests.integration.clients.lab import die_with_parent, free_ports
 from tests.integration.clients.programs import BIN, CHECKOUT, environment
 
+LONG: Final = "" if os.environ.get("SORA_FAULTS_LONG") else "takes long; make faults runs it"
+"""Why a long test is skipped: because `SORA_FAULTS_LONG` is not set."""
 PASSWORD: Final = "a secret"
 START_LIMIT: Final = 60.0
 _PAUSE: Final = 0.03
