@@ -113,7 +113,7 @@ class RoundTrips(unittest.SynchronousTestCase):
             responses.no(b"a", text),
             responses.list_line(b"LIST", ("\\Noselect",), text),
             responses.status(text, ((b"MESSAGES", 1),)),
-            responses.fetch_flags(1, responses.flag_text(1, keywords)),
+            responses.fetch_lines([responses.SHAPE_FLAGS], [[1], [responses.flag_text(1, keywords)]]),
             responses.flags(keywords),
         ):
             self.assertRegex(line, rb"\A[\x20-\x7e]+\r\n\Z")

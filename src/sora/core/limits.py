@@ -53,6 +53,8 @@ IMAP_FETCH_PAGE: Final = 500
 """Messages read from the database at once while answering FETCH."""
 IMAP_LISTING_PAGE: Final = 1_000
 """Messages whose envelopes, structures, sizes and dates are read at once: about half a megabyte, in columns."""
+IMAP_CHANGE_PAGE: Final = 5_000
+"""Messages that STORE, MOVE and EXPUNGE change in one transaction: each of those is whole, and others come between."""
 IMAP_BODY_PAGE_MAX: Final = 4_194_304
 """Octets of bodies read ahead at once while answering FETCH."""
 

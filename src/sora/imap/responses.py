@@ -238,11 +238,6 @@ def recent(count: int) -> bytes:
     return b"* %d RECENT\r\n" % count
 
 
-def expunge(number: int) -> bytes:
-    """Write EXPUNGE of a sequence number."""
-    return b"* %d EXPUNGE\r\n" % number
-
-
 def expunges(numbers: Iterable[int]) -> bytes:
     """Write many EXPUNGE answers at once; the numbers are as they are when each is read."""
     return b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers])
@@ -359,17 +354,6 @@ SHAPE_ENVELOPE: Final = b"ENVELOPE %b"
 SHAPE_BODY: Final = b"BODY %b"
 SHAPE_STRUCTURE: Final = b"BODYSTRUCTURE %b"
 _LONG: Final = frozenset((SHAPE_ENVELOPE, SHAPE_BODY, SHAPE_STRUCTURE))
-
-
-def fetch_flags(number: int, words: bytes, *, uid: int | None = None, modseq: int | None = None) -> bytes:
-    """Write the commonest FETCH answer; `words` comes from `flag_text`."""
-    if uid is None:
-        if modseq is None:
-            return b"* %d FETCH (FLAGS (%b))\r\n" % (number, words)
-        return b"* %d FETCH (FLAGS (%b) MODSEQ (%d))\r\n" % (number, words, modseq)
-    if modseq is None:
-        return b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, uid, words)
-    return b"* %d FETCH (UID %d FLAGS (%b) MODSEQ (%d))\r\n" % (number, uid, words, modseq)
 
 
 def piece_uid(uid: int) -> bytes:

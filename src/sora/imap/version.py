@@ -8,15 +8,15 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise, takewhile
+from itertools import compress, pairwise, takewhile
 from typing import Final
 
 import attrs
 
 HISTORY_MAX: Final = 256
 """Steps remembered between versions; a session further behind compares the columns instead."""
-STEP_MAX: Final = 1_000
-"""UIDs one remembered step may name; a larger one is found by comparing, so that history stays small."""
+HISTORY_UIDS_MAX: Final = 20_000
+"""UIDs that all remembered steps together may name, so that history stays small."""
 
 Keywords = Mapping[int, tuple[str, ...]]
 """Of each UID that has keywords."""
@@ -32,6 +32,38 @@ class Step:
     """UIDs that were there before and have other flags now."""
     modseq: int | None
     """The one change this was, or None if it may have been several."""
+
+    @property
+    def size(self) -> int:
+        """How many UIDs it names."""
+        return len(self.vanished) + len(self.changed)
+
+
+class History:
+    """The steps that led to the newest version, the last ones only."""
+
+    __slots__ = ("_steps", "_uids")
+
+    def __init__(self) -> None:
+        self._steps: deque[Step] = deque()
+        self._uids = 0
+
+    def forget(self) -> None:
+        """Remember nothing: what lies before is found by comparing."""
+        self._steps.clear()
+        self._uids = 0
+
+    def add(self, step: Step) -> None:
+        """Remember a step, and forget the oldest ones for it."""
+        self._steps.append(step)
+        self._uids += step.size
+        while self._uids > HISTORY_UIDS_MAX or len(self._steps) > HISTORY_MAX:
+            self._uids -= self._steps.popleft().size
+
+    def after(self, serial: int) -> list[Step]:
+        """Return the steps remembered after a version, the last one first."""
+        # From the end: who asks is hardly ever more than a step or two behind.
+        return list(takewhile(lambda step: step.serial > serial, reversed(self._steps)))
 
 
 def position(uids: "array[int]", uid: int) -> int:
@@ -71,11 +103,16 @@ class Version:
         """typecode `Q`"""
         self.keywords = keywords
         self.serial = 0
-        self._history: deque[Step] = deque(maxlen=HISTORY_MAX)
+        self._history = History()
 
     def index(self, uid: int) -> int:
         """Return where a UID stands in the columns, or -1."""
         return position(self.uids, uid)
+
+    def flagged(self, bit: int) -> "array[int]":
+        """Return the UIDs of the messages that have a flag."""
+        having = bytes(bits & bit and 1 for bits in range(256))
+        return array("I", compress(self.uids, self.flags.tobytes().translate(having)))
 
     def apply(
         self,
@@ -147,9 +184,7 @@ class Version:
         """Return what happened after `older`, an earlier version of the same mailbox."""
         if older is self:
             return []
-        # From the end: who asks is hardly ever more than a step or two behind.
-        steps = list(takewhile(lambda step: step.serial > older.serial, reversed(self._history)))
-        steps = [step for step in reversed(steps) if step.serial <= self.serial]
+        steps = [step for step in reversed(self._history.after(older.serial)) if step.serial <= self.serial]
         if len(steps) == self.serial - older.serial:
             return steps
         return [_compare(older, self)]
@@ -185,11 +220,11 @@ class Version:
         version = Version(max(modseq, self.modseq), uids=uids, flags=flags, modseqs=modseqs, keywords=keywords)
         version.serial = self.serial + 1
         version._history = self._history
-        if changed is None or vanished is None or len(changed) + len(vanished) > STEP_MAX:
-            self._history.clear()
+        if changed is None or vanished is None:
+            self._history.forget()
         else:
             one = modseq if modseq == self.modseq + 1 else None
-            self._history.append(Step(version.serial, vanished, changed, one))
+            self._history.add(Step(version.serial, vanished, changed, one))
         return version
 
 

@@ -102,6 +102,9 @@ class OwnStore:
                 return bits & ~self.bits, before - named
 
 
+_FORGOTTEN: Final = (0, 0, ())
+
+
 class SessionView:
     """What one client has been told, by UID and by sequence number (from 1).
 
@@ -321,10 +324,10 @@ class SessionView:
             self._answered.clear()
             return _NOTHING
         before = self._known.uids
-        changed = self._advance(version)
+        changed = self._advance(version, keep=expunges is Expunges.FORBIDDEN)
         expunged: list[int] = []
         if self._gone and expunges is Expunges.ALLOWED:
-            expunged = sorted((self.number(uid) for uid in self._gone), reverse=True)
+            expunged = sorted(self.numbers(self._gone), reverse=True)
             self._gone.clear()
         told = len(self._uids) - len(expunged)
         uids = version.uids
@@ -342,17 +345,21 @@ class SessionView:
         news.changed = [(self.number(uid), uid) for uid in sorted(changed)]
         return news
 
-    def _advance(self, version: Version) -> set[int]:
-        """Go to `version`; gone messages go to `_gone`. Returns UIDs whose new flags the client does not know."""
+    def _advance(self, version: Version, *, keep: bool) -> set[int]:
+        """Go to `version`; gone messages go to `_gone`. Returns UIDs whose new flags the client does not know.
+
+        `keep`: what was known of the gone ones will be asked for until they are announced.
+        """
         changed: set[int] = set()
         old = self._known
         for step in version.steps_from(old):
             for uid in step.vanished:
-                if position(self._uids, uid) >= 0 and uid not in self._gone:
-                    self._gone[uid] = self._facts(uid)
-            changed.update(uid for uid in step.changed if position(self._uids, uid) >= 0)
+                if uid not in self._gone and position(self._uids, uid) >= 0:
+                    self._gone[uid] = self._facts(uid) if keep else _FORGOTTEN
+            changed.update([uid for uid in step.changed if position(self._uids, uid) >= 0])
         self._known = self._latest = version
         changed.difference_update(self._gone)
-        changed = {uid for uid in changed if self._answered.get(uid) != self.modseq(uid)}
+        if self._answered:
+            changed = {uid for uid in changed if self._answered.get(uid) != self.modseq(uid)}
         self._answered.clear()
         return changed

@@ -72,7 +72,7 @@ class Data(unittest.SynchronousTestCase):
         self.assertEqual(r.identification((("name", "sora"), ("x", None))), b'* ID ("name" "sora" "x" NIL)\r\n')
 
     def test_mailbox_data(self) -> None:
-        self.assertEqual(r.exists(3) + r.recent(0) + r.expunge(2), b"* 3 EXISTS\r\n* 0 RECENT\r\n* 2 EXPUNGE\r\n")
+        self.assertEqual(r.exists(3) + r.recent(0) + r.expunges([2]), b"* 3 EXISTS\r\n* 0 RECENT\r\n* 2 EXPUNGE\r\n")
         self.assertEqual(r.expunges((2, 2)), b"* 2 EXPUNGE\r\n* 2 EXPUNGE\r\n")
         self.assertEqual(r.flags(("x",)), b"* FLAGS (\\Seen \\Answered \\Flagged \\Deleted \\Draft x)\r\n")
         self.assertIn(b"\\Draft x \\*)]", r.permanent_flags(("x",)))
@@ -100,10 +100,11 @@ class Fetching(unittest.SynchronousTestCase):
     def test_flags_with_and_without_uid_and_modseq(self) -> None:
         words = r.flag_text(flags.SEEN | flags.DRAFT, ("x",))
         self.assertEqual(words, b"\\Seen \\Draft x")
-        self.assertEqual(r.fetch_flags(1, words), b"* 1 FETCH (FLAGS (\\Seen \\Draft x))\r\n")
-        self.assertEqual(r.fetch_flags(1, b"", uid=5), b"* 1 FETCH (UID 5 FLAGS ())\r\n")
-        self.assertEqual(r.fetch_flags(1, b"", modseq=9), b"* 1 FETCH (FLAGS () MODSEQ (9))\r\n")
-        self.assertEqual(r.fetch_flags(1, b"", uid=5, modseq=9), b"* 1 FETCH (UID 5 FLAGS () MODSEQ (9))\r\n")
+        lines = b"* 1 FETCH (FLAGS (\\Seen \\Draft x))\r\n* 2 FETCH (FLAGS ())\r\n"
+        self.assertEqual(r.fetch_lines([r.SHAPE_FLAGS], [[1, 2], [words, b""]]), lines)
+        shape = [r.SHAPE_UID, r.SHAPE_FLAGS, r.SHAPE_MODSEQ]
+        line = b"* 1 FETCH (UID 5 FLAGS () MODSEQ (9))\r\n"
+        self.assertEqual(r.fetch_lines(shape, [[1], [5], [b""], [9]]), line)
 
     def test_recent_is_written_with_the_flags(self) -> None:
         self.assertEqual(r.flag_text(flags.SEEN, recent=True), b"\\Seen \\Recent")

@@ -6,7 +6,7 @@ from twisted.trial import unittest
 
 from sora.core.flags import FLAGGED, SEEN, Change
 from sora.core.uidset import STAR, UidSet
-from sora.imap.version import HISTORY_MAX, STEP_MAX, Version
+from sora.imap.version import HISTORY_MAX, HISTORY_UIDS_MAX, Version
 from sora.imap.view import Expunges, OwnStore, SessionView
 
 
@@ -150,10 +150,10 @@ class News(unittest.SynchronousTestCase):
         self.assertEqual((news.expunged, news.changed), ([5], [(3, 3), (4, 4)]))
 
     def test_a_step_too_large_to_remember_is_found_by_comparing(self):
-        first = version(*range(1, STEP_MAX + 3))
+        first = version(*range(1, HISTORY_UIDS_MAX + 3))
         view = SessionView(first, recent_from=10**6)
-        second = changed(first, dict.fromkeys(range(1, STEP_MAX + 2), SEEN))
-        self.assertEqual(len(view.update(second, Expunges.ALLOWED).changed), STEP_MAX + 1)
+        second = changed(first, dict.fromkeys(range(1, HISTORY_UIDS_MAX + 2), SEEN))
+        self.assertEqual(len(view.update(second, Expunges.ALLOWED).changed), HISTORY_UIDS_MAX + 1)
 
     def test_a_version_that_is_not_new_is_the_same_object(self):
         first = version(1, 2)

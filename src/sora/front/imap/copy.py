@@ -1,5 +1,6 @@
 """Messages to other mailboxes: COPY and MOVE (RFC 3501 6.4.7, RFC 6851, RFC 4315)."""
 
+from sora.core import limits
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
 from sora.imap.view import Expunges
@@ -20,17 +21,24 @@ async def copy(session: ImapProtocol, command: commands.Copy) -> Done:
 
 @handles(commands.Move)
 async def move(session: ImapProtocol, command: commands.Move) -> Done:
-    """Move messages in one transaction; COPYUID comes before the EXPUNGEs (RFC 6851 3.3)."""
+    """Move messages, very many in several transactions; COPYUID comes before the EXPUNGEs (RFC 6851 3.3, 4.3).
+
+    Each message is moved or is not (RFC 6851 3.3); the command may end with NO when some were.
+    """
     here = session.here
     session.refuse_read_only()
     uids = [uid for _, uid in here.view.resolve(command.numbers, by_uid=command.by_uid)]
     if not uids:
         return Done("MOVE completed, there was nothing to move")
     target = _target(session, command.mailbox)
-    moved = await session.services.changer.move(here.mailbox, uids, target, session.actor)
-    if moved.source:
-        code = responses.copy_uid(moved.uid_validity, moved.source, moved.target)
-        session.send(responses.untagged_ok("moved", code=code))
+    for start in range(0, len(uids), limits.IMAP_CHANGE_PAGE):
+        page = uids[start : start + limits.IMAP_CHANGE_PAGE]
+        moved = await session.services.changer.move(here.mailbox, page, target, session.actor)
+        if moved.source:
+            code = responses.copy_uid(moved.uid_validity, moved.source, moved.target)
+            session.send(responses.untagged_ok("moved", code=code))
+        if len(uids) > len(page):
+            await session.announce_paced(Expunges.ALLOWED)
     return Done("MOVE completed", expunges=Expunges.ALLOWED)
 
 

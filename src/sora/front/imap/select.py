@@ -1,5 +1,7 @@
 """Entering and leaving a mailbox: SELECT, EXAMINE, CLOSE, UNSELECT (RFC 3501 6.3.1, 6.4.2, RFC 3691)."""
 
+from sora.core import limits
+from sora.core.flags import DELETED
 from sora.front.imap.session import Done, ImapProtocol, Selected, handles
 from sora.imap import commands, responses
 from sora.imap.view import Expunges, SessionView
@@ -51,10 +53,16 @@ async def unselect(session: ImapProtocol, command: commands.Unselect) -> Done:
 
 @handles(commands.Expunge)
 async def expunge(session: ImapProtocol, command: commands.Expunge) -> Done:
-    """Remove what is marked \\Deleted: all of it, or what UID EXPUNGE names (RFC 4315 2.1)."""
+    """Remove what is marked \\Deleted: all of it, or what UID EXPUNGE names (RFC 4315 2.1); very many in pieces."""
     here = session.here
     session.refuse_read_only()
     uids = None if command.uids is None else [uid for _, uid in here.view.resolve(command.uids, by_uid=True)]
-    if uids is None or uids:
+    named = here.mailbox.version.flagged(DELETED) if uids is None else uids
+    if len(named) > limits.IMAP_CHANGE_PAGE:
+        for start in range(0, len(named), limits.IMAP_CHANGE_PAGE):
+            page = named[start : start + limits.IMAP_CHANGE_PAGE]
+            await session.services.changer.expunge(here.mailbox, page, session.actor)
+            await session.announce_paced(Expunges.ALLOWED)
+    if uids is None or 0 < len(uids) <= limits.IMAP_CHANGE_PAGE:
         await session.services.changer.expunge(here.mailbox, uids, session.actor)
     return Done("EXPUNGE completed", expunges=Expunges.ALLOWED)

@@ -6,7 +6,7 @@ commands a state allows, how an error becomes NO or BAD, when changes by others 
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -35,6 +35,8 @@ class Wake:
 
 
 Incoming = framer.Event | Wake
+_LINES_AT_ONCE: Final = 5_000
+"""Untagged lines written before others have their turn."""
 _STOPPING: Final = "the server is stopping, please reconnect"
 
 
@@ -183,21 +185,47 @@ class ImapProtocol(Conversation[Incoming]):
             return
         self.tell(selected.view.update(selected.mailbox.version, expunges))
 
+    async def announce_paced(self, expunges: Expunges) -> None:
+        """Announce what may be very much, so that the client can take it and others have their turn."""
+        selected = self.selected
+        if selected is None or selected.mailbox.deleted:
+            self.announce(expunges)
+            return
+        news = selected.view.update(selected.mailbox.version, expunges)
+        if not news:
+            return
+        gone = news.expunged
+        for start in range(0, len(gone), _LINES_AT_ONCE):
+            self.send(responses.expunges(gone[start : start + _LINES_AT_ONCE]))
+            await self.drained()
+        news.expunged = []
+        changed, news.changed = news.changed, []
+        self.tell(news)
+        for start in range(0, len(changed), _LINES_AT_ONCE):
+            self._tell_flags(changed[start : start + _LINES_AT_ONCE])
+            await self.drained()
+
     def tell(self, news: Announcement) -> None:
         """Write an announcement: EXPUNGEs, then EXISTS and RECENT, then flags."""
         if not news:
             return
-        view = self.here.view
-        for number in news.expunged:
-            self.send(responses.expunge(number))
+        if news.expunged:
+            self.send(responses.expunges(news.expunged))
         if news.exists is not None:
             self.send(responses.exists(news.exists))
         if news.recent is not None:
             self.send(responses.recent(news.recent))
-        for number, uid in news.changed:
-            flags = view.flag_text(uid)
-            modseq = view.modseq(uid) if self.condstore else None
-            self.send(responses.fetch_flags(number, flags, uid=uid if self.condstore else None, modseq=modseq))
+        self._tell_flags(news.changed)
+
+    def _tell_flags(self, changed: Sequence[tuple[int, int]]) -> None:
+        if not changed:
+            return
+        view = self.here.view
+        shape, columns = [responses.SHAPE_FLAGS], [[number for number, _ in changed], view.flag_texts(changed)]
+        if self.condstore:
+            shape = [responses.SHAPE_UID, responses.SHAPE_FLAGS, responses.SHAPE_MODSEQ]
+            columns = [columns[0], [uid for _, uid in changed], columns[1], view.modseqs(changed)]
+        self.send(responses.fetch_lines(shape, columns))
 
     def goodbye(self, text: str) -> None:
         """Say BYE; the connection closes when the present command has ended."""
@@ -276,7 +304,7 @@ class ImapProtocol(Conversation[Incoming]):
             self.log.failure("a command broke: {name}", name=event.name.decode("ascii", "replace"))
             self.send(responses.no(tag, "an internal error; it has been logged", code=b"SERVERBUG"))
         else:
-            self.announce(done.expunges)
+            await self.announce_paced(done.expunges)
             self.send(responses.ok(tag, done.text, code=done.code))
             if self.user is not None:
                 self._bad = 0

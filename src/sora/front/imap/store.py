@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sora.core import limits
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
 from sora.imap.view import Expunges, OwnStore
@@ -10,15 +11,25 @@ from sora.store.model import FlagChange, FlagsStored
 
 @handles(commands.Store)
 async def store(session: ImapProtocol, command: commands.Store) -> Done:
-    """Change flags in one statement; the answers are what the database says the flags are now."""
-    here = session.here
+    """Change flags, very many in several statements; the answers are what the database says the flags are now."""
     session.refuse_read_only()
     if command.unchanged_since is not None:
         session.condstore = True
     expunges = Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN
-    targets = here.view.resolve(command.numbers, by_uid=command.by_uid)
-    if not targets:
-        return Done("STORE completed", expunges=expunges)
+    targets = session.here.view.resolve(command.numbers, by_uid=command.by_uid)
+    refused: list[int] = []
+    for start in range(0, len(targets), limits.IMAP_CHANGE_PAGE):
+        refused += await _store(session, command, targets[start : start + limits.IMAP_CHANGE_PAGE])
+        if len(targets) > limits.IMAP_CHANGE_PAGE:
+            await session.announce_paced(Expunges.FORBIDDEN)
+    if refused:
+        return Done("some were changed meanwhile", responses.modified(refused), expunges)
+    return Done("STORE completed", expunges=expunges)
+
+
+async def _store(session: ImapProtocol, command: commands.Store, targets: Sequence[tuple[int, int]]) -> list[int]:
+    """Change flags in one statement; returns the messages that were not changed, as the client named them."""
+    here = session.here
     uids = tuple(uid for _, uid in targets)
     change = FlagChange(uids, command.change, command.flags, command.keywords, command.unchanged_since)
     stored = (await session.services.changer.store(here.mailbox, [change]))[0]
@@ -38,11 +49,8 @@ async def store(session: ImapProtocol, command: commands.Store) -> Done:
         session.send(responses.fetch_lines(shape, [[number for number, _ in answered], *columns]))
     if command.silent and session.condstore:
         _send_modseqs(session, stored, {uid for _, uid in answered})
-    if stored.refused:
-        refused = set(stored.refused)
-        numbers = [uid if command.by_uid else number for number, uid in targets if uid in refused]
-        return Done("some were changed meanwhile", responses.modified(numbers), expunges)
-    return Done("STORE completed", expunges=expunges)
+    refused = set(stored.refused)
+    return [uid if command.by_uid else number for number, uid in targets if uid in refused] if refused else []
 
 
 def _send_modseqs(session: ImapProtocol, stored: FlagsStored, answered: set[int]) -> None:
