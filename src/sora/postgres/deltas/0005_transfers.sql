@@ -1,21 +1,33 @@
 -- compat: 5
 -- How messages leave a mailbox: expunged, copied, moved; each as one call.
 
+-- Messages are looked up one by one, whatever the planner believes of a mailbox that was filled since the last
+-- ANALYZE, and then changed by their places, which cannot move while we hold the mailbox's row.
+CREATE FUNCTION places_of(box_id bigint, uids bigint[]) RETURNS tid[] LANGUAGE sql STABLE AS $$
+    SELECT coalesce(array_agg(every.place), '{}') FROM (
+        SELECT one.place FROM unnest(uids) AS named (uid)
+         CROSS JOIN LATERAL (SELECT ctid AS place FROM messages WHERE mailbox_id = box_id AND uid = named.uid OFFSET 0)
+                    AS one
+         UNION ALL
+        SELECT ctid FROM messages WHERE mailbox_id = box_id AND uids IS NULL) AS every
+$$;
+COMMENT ON FUNCTION places_of IS 'Where the messages of a mailbox (uids NULL: all) are in their table.';
+
 CREATE FUNCTION entomb(
-    box_id bigint, owner bigint, gone bigint[], fresh bigint, how text,
+    owner bigint, gone tid[], fresh bigint, how text,
     who_account bigint, who_address text, protocol text, session text
 ) RETURNS void LANGUAGE sql AS $$
     INSERT INTO tombstones (mailbox_id, uid, modseq, account_id, body_id, email_id, thread_id, internal_date, save_date,
                             size, flags, keywords, trace, how, who_account, who_address, protocol, session)
     SELECT mailbox_id, uid, fresh, owner, body_id, email_id, thread_id, internal_date, save_date, size, flags, keywords,
            trace, entomb.how, entomb.who_account, entomb.who_address, entomb.protocol, entomb.session
-      FROM messages WHERE mailbox_id = box_id AND (gone IS NULL OR uid = ANY (gone))
+      FROM messages WHERE ctid = ANY (gone)
      ORDER BY uid
 $$;
-COMMENT ON FUNCTION entomb IS 'Make tombstones of messages (gone NULL: all) that leave in this transaction.';
+COMMENT ON FUNCTION entomb IS 'Make tombstones of messages that leave in this transaction.';
 
 CREATE FUNCTION bury(
-    box_id bigint, owner bigint, gone bigint[], fresh bigint, how text,
+    box_id bigint, owner bigint, gone tid[], fresh bigint, how text,
     who_account bigint, who_address text, protocol text, session text,
     OUT n integer, OUT unseen integer, OUT deleted integer, OUT recent integer, OUT size bigint, OUT deleted_size bigint,
     OUT uids_octets bytea
@@ -24,10 +36,10 @@ CREATE FUNCTION bury(
 DECLARE
     first_recent bigint;
 BEGIN
-    PERFORM entomb(box_id, owner, gone, fresh, how, who_account, who_address, protocol, session);
+    PERFORM entomb(owner, gone, fresh, how, who_account, who_address, protocol, session);
     SELECT recent_from INTO first_recent FROM mailboxes WHERE id = box_id;
     WITH d AS (
-        DELETE FROM messages AS m WHERE m.mailbox_id = box_id AND (gone IS NULL OR m.uid = ANY (gone))
+        DELETE FROM messages AS m WHERE m.ctid = ANY (gone)
         RETURNING m.uid, m.flags, m.size
     )
     SELECT count(*), coalesce(sum((d.flags & 1 = 0)::integer), 0), coalesce(sum((d.flags & 8 <> 0)::integer), 0),
@@ -38,7 +50,7 @@ BEGIN
       FROM d;
 END $$;
 COMMENT ON FUNCTION bury IS
-    'Turn messages (gone NULL: all) into tombstones and say what the mailbox loses. The caller holds its row.';
+    'Turn messages into tombstones and say what the mailbox loses. The caller holds its row.';
 
 CREATE FUNCTION expunge_messages(
     box_id bigint, uids bigint[], who_account bigint, who_address text, protocol text, session text
@@ -47,7 +59,7 @@ CREATE FUNCTION expunge_messages(
 DECLARE
     box mailboxes%ROWTYPE;
     lost record;
-    gone bigint[];
+    gone tid[];
 BEGIN
     SELECT * INTO box FROM mailboxes WHERE id = box_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
@@ -57,9 +69,12 @@ BEGIN
     uids_octets := '';
     -- The counter saves looking through a mailbox where nothing is \Deleted.
     IF box.deleted > 0 THEN
-        SELECT array_agg(m.uid) INTO gone FROM messages AS m
-         WHERE m.mailbox_id = box_id AND m.flags & 8 <> 0
-           AND (expunge_messages.uids IS NULL OR m.uid = ANY (expunge_messages.uids));
+        IF uids IS NULL THEN
+            SELECT array_agg(m.ctid) INTO gone FROM messages AS m WHERE m.mailbox_id = box_id AND m.flags & 8 <> 0;
+        ELSE
+            SELECT array_agg(m.ctid) INTO gone FROM messages AS m
+             WHERE m.ctid = ANY (places_of(box_id, uids)) AND m.flags & 8 <> 0;
+        END IF;
     END IF;
     IF gone IS NOT NULL THEN
         highest_modseq := box.highest_modseq + 1;
@@ -87,7 +102,6 @@ DECLARE
     target mailboxes%ROWTYPE;
     total record;
     merged text[];
-    gone bigint[];
     fresh bigint;
     left_at bigint;
 BEGIN
@@ -103,13 +117,12 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'the target mailbox does not exist';
     END IF;
-    SELECT count(*) AS n, array_agg(uid ORDER BY uid) AS uids,
+    SELECT count(*) AS n, array_agg(ctid ORDER BY uid) AS places,
            coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets,
            coalesce(sum((flags & 1 = 0)::integer), 0) AS unseen, coalesce(sum((flags & 8 <> 0)::integer), 0) AS deleted,
            coalesce(sum(size), 0) AS size, coalesce(sum(size) FILTER (WHERE flags & 8 <> 0), 0) AS deleted_size,
            coalesce(sum((uid >= source.recent_from)::integer), 0) AS recent, bool_or(keywords IS NOT NULL) AS worded
-      INTO total FROM messages
-     WHERE mailbox_id = source_id AND (transfer_messages.uids IS NULL OR uid = ANY (transfer_messages.uids));
+      INTO total FROM messages WHERE ctid = ANY (places_of(source_id, transfer_messages.uids));
     uid_validity := target.uid_validity;
     source_octets := total.octets;
     first_uid := target.uid_next;
@@ -118,7 +131,6 @@ BEGIN
         RETURN NEXT;
         RETURN;
     END IF;
-    gone := total.uids;
     IF target.uid_next + total.n - 1 > 4294967295 THEN
         RAISE EXCEPTION USING ERRCODE = 'SO005', MESSAGE = 'the target mailbox has no UIDs left';
     END IF;
@@ -126,7 +138,7 @@ BEGIN
     IF total.worded AND source_id <> target_id THEN
         merged := keywords_merged(target.keywords, ARRAY(
             SELECT k FROM messages AS m, unnest(m.keywords) AS k
-             WHERE m.mailbox_id = source_id AND m.uid = ANY (gone) GROUP BY k ORDER BY min(m.uid), k));
+             WHERE m.ctid = ANY (total.places) GROUP BY k ORDER BY min(m.uid), k));
         IF cardinality(merged) > keywords_max AND cardinality(merged) > cardinality(target.keywords) THEN
             RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many different keywords in one mailbox';
         END IF;
@@ -135,16 +147,12 @@ BEGIN
 
     IF moving THEN
         left_at := CASE WHEN source_id = target_id THEN fresh ELSE source.highest_modseq + 1 END;
-        PERFORM entomb(source_id, source.account_id, gone, left_at, 'move', who_account, who_address, protocol, session);
-        -- The rows themselves move: that spares a second row each, and asking whether their bodies exist. Found one by
-        -- one, as store_flags does, whatever the planner believes of the mailbox.
+        PERFORM entomb(source.account_id, total.places, left_at, 'move', who_account, who_address, protocol, session);
+        -- The rows themselves move: that spares a second row each, and asking whether their bodies exist.
         UPDATE messages AS m
            SET mailbox_id = target_id, uid = target.uid_next + k.ordinal - 1, modseq = fresh, save_date = now(),
                keywords = CASE WHEN m.keywords IS NOT NULL THEN keywords_spelled(merged, m.keywords) END
-          FROM (SELECT f.place, g.ordinal
-                  FROM unnest(gone) WITH ORDINALITY AS g (uid, ordinal)
-                 CROSS JOIN LATERAL (SELECT ctid AS place FROM messages
-                                      WHERE mailbox_id = source_id AND uid = g.uid OFFSET 0) AS f) AS k
+          FROM unnest(total.places) WITH ORDINALITY AS k (place, ordinal)
          WHERE m.ctid = k.place;
     ELSE
         INSERT INTO messages (mailbox_id, uid, body_id, modseq, email_id, thread_id, internal_date, size, flags,
@@ -152,7 +160,7 @@ BEGIN
         SELECT target_id, target.uid_next + row_number() OVER (ORDER BY uid) - 1, body_id, fresh, email_id, thread_id,
                internal_date, size, flags,
                CASE WHEN keywords IS NOT NULL THEN keywords_spelled(merged, keywords) END, trace
-          FROM messages WHERE mailbox_id = source_id AND uid = ANY (gone) ORDER BY uid;
+          FROM messages WHERE ctid = ANY (total.places) ORDER BY uid;
     END IF;
     UPDATE mailboxes AS u SET uid_next = u.uid_next + total.n, highest_modseq = fresh, messages = u.messages + total.n,
            unseen = u.unseen + total.unseen, deleted = u.deleted + total.deleted, recent = u.recent + total.n,

@@ -79,7 +79,7 @@ BEGIN
                 WHERE account_id = account AND name > old_name || '/' AND name < old_name || '0') THEN
         RAISE EXCEPTION USING ERRCODE = 'SO003', MESSAGE = 'the mailbox has others below it';
     END IF;
-    PERFORM bury(box.id, account, NULL, box.highest_modseq + 1, 'delete', who_account, who_address, protocol, session);
+    PERFORM bury(box.id, account, places_of(box.id, NULL), box.highest_modseq + 1, 'delete', who_account, who_address, protocol, session);
     INSERT INTO former_mailboxes (id, account_id, name, uid_validity, who_account, who_address, protocol, session)
     VALUES (box.id, account, box.name, box.uid_validity, delete_mailbox.who_account, delete_mailbox.who_address,
             delete_mailbox.protocol, delete_mailbox.session);
