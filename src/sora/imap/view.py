@@ -327,7 +327,7 @@ class SessionView:
         changed = self._advance(version, keep=expunges is Expunges.FORBIDDEN)
         expunged: list[int] = []
         if self._gone and expunges is Expunges.ALLOWED:
-            expunged = sorted(self.numbers(self._gone), reverse=True)
+            expunged = sorted(self.numbers(list(self._gone)), reverse=True)
             self._gone.clear()
         told = len(self._uids) - len(expunged)
         uids = version.uids

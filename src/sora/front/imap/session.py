@@ -221,7 +221,8 @@ class ImapProtocol(Conversation[Incoming]):
         if not changed:
             return
         view = self.here.view
-        shape, columns = [responses.SHAPE_FLAGS], [[number for number, _ in changed], view.flag_texts(changed)]
+        shape = [responses.SHAPE_FLAGS]
+        columns: list[Sequence[bytes] | Sequence[int]] = [[number for number, _ in changed], view.flag_texts(changed)]
         if self.condstore:
             shape = [responses.SHAPE_UID, responses.SHAPE_FLAGS, responses.SHAPE_MODSEQ]
             columns = [columns[0], [uid for _, uid in changed], columns[1], view.modseqs(changed)]
