@@ -27,13 +27,16 @@ def encode(name: str) -> bytes:
     return _RUN.sub(_shift, name).encode("ascii")
 
 
-def decode(name: bytes) -> str:
-    """Read a name or a LIST pattern, NFC; raises `MailboxNameInvalid`."""
+def decode(name: bytes, *, utf8: bool = False) -> str:
+    """Read a name or a LIST pattern, NFC; raises `MailboxNameInvalid`.
+
+    `utf8`: the client has enabled UTF-8, and `&` is a letter like any other (RFC 6855 3, RFC 9051 5.1).
+    """
     try:
         text = name.decode("utf-8")
     except UnicodeDecodeError:
         raise MailboxNameInvalid("the mailbox name is not valid UTF-8 or modified UTF-7") from None
-    if "&" in text:
+    if "&" in text and not utf8:
         text = _unshift(text)
     if text.isascii():
         if not text.isprintable():

@@ -14,7 +14,8 @@ from sora.core.errors import LimitReached
 from sora.core.flags import Change
 from sora.imap import commands as c
 from sora.imap import criteria, fetch_parse, framer, mailbox_name
-from sora.imap.fetch_items import Attribute, FetchItem
+from sora.imap.append_parse import parse_append, parse_replace
+from sora.imap.fetch_items import Attribute, FetchItem, FetchModifiers
 from sora.imap.list_parse import parse_list, parse_lsub, parse_xlist, status_items
 from sora.imap.tokens import MODSEQ_MAX, BadSyntax, Cursor
 
@@ -28,8 +29,8 @@ _STORE_ITEM = re.compile(rb"([+-]?)FLAGS(\.SILENT)?\Z")
 _CHANGES: Final = {b"": Change.REPLACE, b"+": Change.ADD, b"-": Change.REMOVE}
 
 
-def parse(command: framer.Command) -> c.Command:
-    """Read a command's arguments.
+def parse(command: framer.Command, *, utf8: bool = False) -> c.Command:
+    """Read a command's arguments; `utf8`: the client has enabled UTF-8 (RFC 6855, RFC 9051).
 
     Raises `BadSyntax` (BAD), and `LimitReached`, `CharsetUnknown`, `MailboxNameInvalid` (NO).
     """
@@ -42,7 +43,7 @@ def parse(command: framer.Command) -> c.Command:
     reader = _READERS.get(name)
     if reader is None:
         return c.UnknownCommand(name)
-    cursor = Cursor(command.parts)
+    cursor = Cursor(command.parts, utf8=utf8)
     result = reader(cursor)
     cursor.finish()
     return result
@@ -156,22 +157,6 @@ def _status(cursor: Cursor) -> c.Command:
     return c.Status(mailbox, status_items(cursor))
 
 
-def _append(cursor: Cursor) -> c.Command:
-    mailbox = cursor.mailbox()
-    cursor.space()
-    bits = 0
-    keywords: tuple[str, ...] = ()
-    internal_date = None
-    if cursor.peek() == b"(":
-        bits, keywords = cursor.flag_list()
-        cursor.space()
-    if cursor.peek() == b'"':
-        internal_date = cursor.date_time()
-        cursor.space()
-    message, binary = cursor.literal8()
-    return c.Append(mailbox, message, flags=bits, keywords=keywords, internal_date=internal_date, binary=binary)
-
-
 # ------------------------------------------------------------ selected
 
 
@@ -206,22 +191,24 @@ def _search_return(cursor: Cursor) -> c.SearchReturn:
 def _fetch(cursor: Cursor) -> c.Command:
     numbers = cursor.sequence_set()
     cursor.space()
-    items, changed_since = fetch_parse.parse(cursor)
-    return c.Fetch(numbers, _with_modseq(items, changed_since), by_uid=False, changed_since=changed_since)
+    items, modifiers = fetch_parse.parse(cursor)
+    if modifiers.partial is not None:
+        raise BadSyntax("PARTIAL belongs to UID FETCH")
+    return c.Fetch(numbers, _with_modseq(items, modifiers), by_uid=False, modifiers=modifiers)
 
 
 def _uid_fetch(cursor: Cursor) -> c.Command:
     numbers = cursor.sequence_set()
     cursor.space()
-    items, changed_since = fetch_parse.parse(cursor)
+    items, modifiers = fetch_parse.parse(cursor)
     if Attribute.UID not in items:
         items = (Attribute.UID, *items)
-    return c.Fetch(numbers, _with_modseq(items, changed_since), by_uid=True, changed_since=changed_since)
+    return c.Fetch(numbers, _with_modseq(items, modifiers), by_uid=True, modifiers=modifiers)
 
 
-def _with_modseq(items: tuple[FetchItem, ...], changed_since: int | None) -> tuple[FetchItem, ...]:
+def _with_modseq(items: tuple[FetchItem, ...], modifiers: FetchModifiers) -> tuple[FetchItem, ...]:
     """Add MODSEQ, which CHANGEDSINCE implies (RFC 7162 3.1.4.1)."""
-    if changed_since is None or Attribute.MODSEQ in items:
+    if modifiers.changed_since is None or Attribute.MODSEQ in items:
         return items
     return (*items, Attribute.MODSEQ)
 
@@ -294,7 +281,9 @@ _READERS: Final[dict[bytes, Callable[[Cursor], c.Command]]] = {
     b"LSUB": parse_lsub,
     b"XLIST": parse_xlist,
     b"STATUS": _status,
-    b"APPEND": _append,
+    b"APPEND": parse_append,
+    b"REPLACE": parse_replace(by_uid=False),
+    b"UID REPLACE": parse_replace(by_uid=True),
     b"UID EXPUNGE": _uid_expunge,
     b"SEARCH": _search(by_uid=False),
     b"UID SEARCH": _search(by_uid=True),

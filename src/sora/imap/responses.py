@@ -22,6 +22,7 @@ _MONTHS: Final = (b"", b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _SAFE = re.compile(rb"[\x20\x21\x23-\x5b\x5d-\x7e]*\Z")
 _QUOTABLE = re.compile(rb"[\x20-\x7e]*\Z")
+_CONTROLS = re.compile(rb"[\x00-\x1f\x7f]")
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+\Z")
 
 # ------------------------------------------------------------ strings
@@ -60,9 +61,17 @@ def literal(data: bytes) -> bytes:
     return b"{%d}\r\n%b" % (len(data), data)
 
 
-def mailbox(name: str) -> bytes:
-    """Write a mailbox name: modified UTF-7, quoted."""
-    return string(mailbox_name.encode(name))
+def mailbox(name: str, *, utf8: bool = False) -> bytes:
+    """Write a mailbox name, quoted: modified UTF-7, or UTF-8 for a client that enabled it (RFC 6855 3, RFC 9051 5.1)."""
+    return utf8_string(name) if utf8 else string(mailbox_name.encode(name))
+
+
+def utf8_string(text: str) -> bytes:
+    """Write text as a quoted string of UTF-8, or as a literal if it is long or has line ends (RFC 6855 3)."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= QUOTED_MAX and not _CONTROLS.search(data):
+        return b'"%b"' % data.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return literal(data)
 
 
 def flag_text(bits: int, keywords: Iterable[str] = (), *, recent: bool = False) -> bytes:
@@ -214,18 +223,31 @@ def namespace() -> bytes:
 
 
 def list_line(
-    kind: bytes, attributes: Iterable[str], name: str, *, child_info: Iterable[bytes] = (), separator: bytes = b'"/"'
+    kind: bytes,
+    attributes: Iterable[str],
+    name: str,
+    *,
+    child_info: Iterable[bytes] = (),
+    old_name: str | None = None,
+    separator: bytes = b'"/"',
+    utf8: bool = False,
 ) -> bytes:
-    """Write one LIST, LSUB or XLIST answer; `child_info` names the options of CHILDINFO (RFC 5258 4)."""
-    extended = b" ".join(b'"%b"' % option for option in child_info)
-    tail = b' ("CHILDINFO" (%b))' % extended if extended else b""
+    """Write one LIST, LSUB or XLIST answer; `child_info` names the options of CHILDINFO (RFC 5258 4).
+
+    `old_name` is what the mailbox was called before (RFC 5465 5.4, RFC 9051 6.3.9.7).
+    """
+    info = b" ".join(b'"%b"' % option for option in child_info)
+    items = [b'"CHILDINFO" (%b)' % info] if info else []
+    if old_name is not None:
+        items.append(b'"OLDNAME" (%b)' % mailbox(old_name, utf8=utf8))
+    tail = b" (%b)" % b" ".join(items) if items else b""
     words = " ".join(attributes).encode("ascii")
-    return b"* %b (%b) %b %b%b\r\n" % (kind, words, separator, mailbox(name), tail)
+    return b"* %b (%b) %b %b%b\r\n" % (kind, words, separator, mailbox(name, utf8=utf8), tail)
 
 
-def status(name: str, items: Iterable[tuple[bytes, int]]) -> bytes:
+def status(name: str, items: Iterable[tuple[bytes, int]], *, utf8: bool = False) -> bytes:
     """Write STATUS; items are (name, number)."""
-    return b"* STATUS %b (%b)\r\n" % (mailbox(name), b" ".join(b"%b %d" % item for item in items))
+    return b"* STATUS %b (%b)\r\n" % (mailbox(name, utf8=utf8), b" ".join(b"%b %d" % item for item in items))
 
 
 def exists(count: int) -> bytes:

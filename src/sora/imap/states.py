@@ -4,6 +4,7 @@ RFC 3501 3 and 6. One constant list of capabilities per state, so that greeting,
 """
 
 from enum import Enum
+from functools import cache
 from typing import Final
 
 from sora.imap import commands as c
@@ -38,28 +39,65 @@ def allowed(command: c.Command, state: State) -> bool:
     return state in ALLOWED[type(command)]
 
 
-_BASE: Final = b"IMAP4rev1 LITERAL+ SASL-IR ID ENABLE IDLE"
+_EVERYWHERE: Final = (b"IMAP4rev1", b"LITERAL+", b"ID", b"ENABLE", b"IDLE")
+"""In every state."""
+_SIGNING_IN: Final = (*_EVERYWHERE, b"SASL-IR")
 
-PERMITTED: Final = _BASE + b" AUTH=PLAIN"
+PERMITTED: Final = (*_SIGNING_IN, b"AUTH=PLAIN")
 """Before login, where a password may be sent."""
-REFUSED: Final = _BASE + b" LOGINDISABLED"
+REFUSED: Final = (*_SIGNING_IN, b"LOGINDISABLED")
 """Before login, where it may not (RFC 3501 6.2.3)."""
-REFUSED_STARTTLS: Final = _BASE + b" STARTTLS LOGINDISABLED"
-PERMITTED_STARTTLS: Final = _BASE + b" STARTTLS AUTH=PLAIN"
+PERMITTED_STARTTLS: Final = (*_SIGNING_IN, b"STARTTLS", b"AUTH=PLAIN")
+"""The same where TLS can be begun (RFC 3501 6.2.1)."""
+REFUSED_STARTTLS: Final = (*_SIGNING_IN, b"STARTTLS", b"LOGINDISABLED")
 AUTHENTICATED: Final = (
-    b"IMAP4rev1 LITERAL+ ID ENABLE IDLE NAMESPACE CHILDREN UNSELECT UIDPLUS MOVE CONDSTORE"
-    b" SPECIAL-USE CREATE-SPECIAL-USE BINARY XLIST"
+    *_EVERYWHERE,
+    b"NAMESPACE",
+    b"CHILDREN",
+    b"UNSELECT",
+    b"UIDPLUS",
+    b"MOVE",
+    b"CONDSTORE",
+    b"SPECIAL-USE",
+    b"CREATE-SPECIAL-USE",
+    b"BINARY",
+    b"XLIST",
 )
-"""After login."""
+"""After login: one line each, in no order that means anything."""
 
-ENABLEABLE: Final = frozenset(("CONDSTORE",))
-"""What ENABLE turns on (RFC 5161 3.1); other names are ignored."""
+ENABLEABLE: Final = frozenset(("CONDSTORE", "IMAP4REV2", "UTF8=ACCEPT"))
+"""What ENABLE turns on (RFC 5161 3.1), in capitals; other names are ignored."""
+
+NEEDED: Final[dict[type, bytes]] = {
+    c.Id: b"ID",
+    c.Enable: b"ENABLE",
+    c.Idle: b"IDLE",
+    c.Namespace: b"NAMESPACE",
+    c.Unselect: b"UNSELECT",
+    c.Move: b"MOVE",
+}
+"""The capability that a command belongs to: where that is hidden the command is not known."""
 
 
-def capabilities(state: State, *, plaintext_permitted: bool, starttls: bool = False) -> bytes:
-    """Return the capability list of a state; `plaintext_permitted`: a password may be sent on this connection."""
+def advertised(state: State, *, plaintext_permitted: bool, starttls: bool = False) -> tuple[bytes, ...]:
+    """Return the constant of a state; `plaintext_permitted`: a password may be sent on this connection."""
     if state is not State.NOT_AUTHENTICATED:
         return AUTHENTICATED
     if plaintext_permitted:
         return PERMITTED_STARTTLS if starttls else PERMITTED
     return REFUSED_STARTTLS if starttls else REFUSED
+
+
+@cache
+def capabilities(
+    state: State, *, plaintext_permitted: bool, starttls: bool = False, hidden: frozenset[bytes] = frozenset()
+) -> bytes:
+    """Return the capability list of a state without the `hidden` ones, which are in capitals.
+
+    LITERAL- stands in for a hidden LITERAL+ (RFC 7888 5: never both).
+    """
+    shown = [
+        b"LITERAL-" if name == b"LITERAL+" and b"LITERAL+" in hidden else name
+        for name in advertised(state, plaintext_permitted=plaintext_permitted, starttls=starttls)
+    ]
+    return b" ".join(name for name in shown if name.upper() not in hidden)

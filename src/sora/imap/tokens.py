@@ -48,9 +48,11 @@ class BadSyntax(SoraError):
 class Cursor:
     """A position in a command's arguments; every reading method raises `BadSyntax`."""
 
-    __slots__ = ("_index", "_parts", "_position", "_text")
+    __slots__ = ("_index", "_parts", "_position", "_text", "utf8")
 
-    def __init__(self, parts: tuple[bytes, ...]) -> None:
+    def __init__(self, parts: tuple[bytes, ...], *, utf8: bool = False) -> None:
+        """Begin at the first octet; `utf8`: the client has enabled UTF-8 (RFC 6855 3, RFC 9051 5.1)."""
+        self.utf8 = utf8
         self._parts = parts
         self._index = 0
         self._text = parts[0]
@@ -201,7 +203,7 @@ class Cursor:
     def mailbox(self) -> str:
         """Read a mailbox name, canonical; raises `MailboxNameInvalid` too."""
         word = self.string() if self.peek() in (b'"', b"{") else self._match(_MAILBOX, "a mailbox name")
-        return mailbox_name.canonical(mailbox_name.decode(word))
+        return mailbox_name.canonical(mailbox_name.decode(word, utf8=self.utf8))
 
     def reference(self) -> str:
         """Read LIST's reference, which need not be canonical; raises as `pattern`."""
@@ -273,7 +275,7 @@ class Cursor:
         word = self.string() if self.peek() in (b'"', b"{") else self._match(pattern, what)
         if len(word) > limits.IMAP_PATTERN_MAX:
             raise LimitReached(f"{what} is longer than {limits.IMAP_PATTERN_MAX} octets")
-        return mailbox_name.decode(word)
+        return mailbox_name.decode(word, utf8=self.utf8)
 
     def _flag(self) -> str:
         return self._match(_FLAG, "a flag").decode("ascii")

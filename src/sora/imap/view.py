@@ -103,6 +103,8 @@ class OwnStore:
 
 
 _FORGOTTEN: Final = (0, 0, ())
+_NEVER: Final = 1 << 32
+"""Above every UID."""
 
 
 class SessionView:
@@ -127,6 +129,11 @@ class SessionView:
         """UIDs whose flags at this modseq the client knows from its own STORE."""
         self._recent_from = recent_from
         self._recent_told = self.recent
+
+    def forget_recent(self) -> None:
+        """Call nothing \\Recent from now on: the client speaks IMAP4rev2 (RFC 9051 E)."""
+        self._recent_from = _NEVER
+        self._recent_told = 0
 
     # ------------------------------------------------------------ numbers
 

@@ -3,18 +3,20 @@
 from sora.core import limits
 from sora.core.flags import DELETED
 from sora.front.imap.session import Done, ImapProtocol, Selected, handles
-from sora.imap import commands, responses
+from sora.imap import commands, listing, responses
 from sora.imap.view import Expunges, SessionView
 
 
 @handles(commands.Select)
 async def select(session: ImapProtocol, command: commands.Select) -> Done:
     """Open a mailbox; whichever was selected before is left, also if this fails."""
-    session.unselect()
+    if session.selected is not None:
+        session.unselect()
+        session.send(responses.untagged_ok("the previous mailbox is closed", code=b"CLOSED"))
     if command.condstore:
         session.condstore = True
     mailbox = await session.services.live.open(
-        session.signed_in.account, command.mailbox, claim_recent=not command.read_only
+        session.signed_in.account, command.mailbox, claim_recent=not (command.read_only or session.rev2)
     )
     row = mailbox.row
     view = SessionView(mailbox.version, recent_from=mailbox.recent_from)
@@ -22,16 +24,33 @@ async def select(session: ImapProtocol, command: commands.Select) -> Done:
     session.send(responses.flags(row.keywords))
     session.send(responses.permanent_flags(row.keywords, settable=not command.read_only))
     session.send(responses.exists(view.count))
-    session.send(responses.recent(view.recent))
-    unseen = view.first_unseen()
-    if unseen is not None:
-        session.send(responses.untagged_ok("first unseen", code=b"UNSEEN %d" % unseen))
+    if session.rev2:
+        view.forget_recent()
+        await _list_itself(session, command.mailbox)
+    else:
+        _tell_recent_and_unseen(session, view)
     session.send(responses.untagged_ok("UIDs valid", code=b"UIDVALIDITY %d" % row.uid_validity))
     session.send(responses.untagged_ok("predicted next UID", code=b"UIDNEXT %d" % row.uid_next))
     session.send(responses.untagged_ok("highest", code=b"HIGHESTMODSEQ %d" % row.highest_modseq))
     if command.read_only:
         return Done("EXAMINE completed", b"READ-ONLY")
     return Done("SELECT completed", b"READ-WRITE")
+
+
+def _tell_recent_and_unseen(session: ImapProtocol, view: SessionView) -> None:
+    session.send(responses.recent(view.recent))
+    unseen = view.first_unseen()
+    if unseen is not None:
+        session.send(responses.untagged_ok("first unseen", code=b"UNSEEN %d" % unseen))
+
+
+async def _list_itself(session: ImapProtocol, name: str) -> None:
+    """Send LIST of the mailbox with its attributes, as IMAP4rev2 wants it (RFC 9051 6.3.2)."""
+    everything = await session.services.mailboxes.listing(session.signed_in.account)
+    names = [listing.Name(row.name, row.special_use, row.subscribed) for row in everything.mailboxes]
+    asked = commands.ListMailboxes(commands.ListKind.LIST, "", patterns=(name,), extended=True)
+    for line in listing.answer(asked, names, everything.subscriptions):
+        session.send(responses.list_line(b"LIST", line.attributes, line.name, utf8=session.utf8))
 
 
 @handles(commands.Close)

@@ -13,6 +13,7 @@ from sora.mail.live import Live
 from sora.mail.mailboxes import MailboxUseCases
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
+from sora.net.tls import Certificates
 from sora.net.wheel import Wheel
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class ImapServices:
     wheel: Wheel
     permits_plaintext: Callable[[bool, str], bool]
     """Whether a password may be sent, given TLS and the peer's address."""
+    certificates: Certificates | None = None
+    """For STARTTLS; None: it is not offered."""
+    hidden: frozenset[bytes] = frozenset()
+    """Capabilities hidden from everyone, in capitals."""
     wake_uploader: Callable[[], None] = lambda: None
     append_max: int = limits.MESSAGE_MAX
     idle_timeout: float = IDLE_TIMEOUT

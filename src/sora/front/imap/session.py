@@ -48,6 +48,8 @@ class Done:
     code: bytes = b""
     expunges: Expunges = Expunges.ALLOWED
     """Whether EXPUNGE may be announced before the tagged answer."""
+    then: Callable[[], None] | None = None
+    """What happens once the answer has left: another layer below the conversation begins (RFC 3501 6.2.1, RFC 4978)."""
 
 
 class Refusal(Exception):
@@ -109,6 +111,9 @@ class ImapProtocol(Conversation[Incoming]):
         self.condstore = False
         """Whether MODSEQ is to be announced (RFC 7162 3.1)."""
         self.enabled: set[str] = set()
+        """What ENABLE has switched on, in capitals."""
+        self.hidden = services.hidden
+        """Capabilities, in capitals, that this client is not to see or use."""
         self.leaving = False
         self.idling = False
         self._busy = False
@@ -161,7 +166,28 @@ class ImapProtocol(Conversation[Incoming]):
     @property
     def capabilities(self) -> bytes:
         """The capability list of the present state."""
-        return states.capabilities(self.state, plaintext_permitted=self.plaintext)
+        return states.capabilities(
+            self.state, plaintext_permitted=self.plaintext, starttls=self.starttls, hidden=self.hidden
+        )
+
+    @property
+    def starttls(self) -> bool:
+        """Whether TLS can be begun on this connection."""
+        return self.services.certificates is not None and not self.secure
+
+    def offers(self, name: str) -> bool:
+        """Tell whether a capability, in capitals, is advertised now: what is not advertised is not accepted."""
+        return name.encode("ascii") in self.capabilities.upper().split()
+
+    @property
+    def rev2(self) -> bool:
+        """Whether the client has enabled IMAP4rev2: ESEARCH for SEARCH, no \\Recent, LIST in SELECT (RFC 9051 E)."""
+        return "IMAP4REV2" in self.enabled
+
+    @property
+    def utf8(self) -> bool:
+        """Whether strings and names are UTF-8 in both directions (RFC 6855 3, RFC 9051 5.1)."""
+        return "UTF8=ACCEPT" in self.enabled or "IMAP4REV2" in self.enabled
 
     def wake(self) -> None:
         """Have a waiting IDLE look at the mailbox; whoever does not wait looks after its next command."""
@@ -307,14 +333,18 @@ class ImapProtocol(Conversation[Incoming]):
         else:
             await self.announce_paced(done.expunges)
             self.send(responses.ok(tag, done.text, code=done.code))
+            if done.then is not None:
+                self.flush()
+                done.then()
             if self.user is not None:
                 self._bad = 0
         if self.user is not None and not self.leaving:
             self.expire_in(self.services.idle_timeout)
 
     async def _carry_out(self, event: framer.Command) -> Done:
-        command = parse(event)
-        if isinstance(command, commands.UnknownCommand):
+        command = parse(event, utf8=self.utf8)
+        hidden = self.hidden and states.NEEDED.get(type(command)) in self.hidden
+        if hidden or isinstance(command, commands.UnknownCommand):
             raise Refusal("unknown command", bad=True)
         if not states.allowed(command, self.state):
             raise Refusal(f"not allowed in the {self.state.value} state", bad=True)

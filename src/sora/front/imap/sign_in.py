@@ -1,10 +1,15 @@
 """Becoming someone: LOGIN, AUTHENTICATE, STARTTLS, and ENABLE (RFC 3501 6.2, RFC 4959, RFC 5161)."""
 
+from typing import Final
+
 from sora.core.errors import PrivacyRequired
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import commands, framer, responses, states
 from sora.observe import log as lines
 from sora.sasl.exchange import MECHANISMS, SaslError, decode, plain
+
+_SPELLED: Final = {"IMAP4REV2": "IMAP4rev2"}
+"""How a name is written that is not all capitals."""
 
 
 @handles(commands.Login)
@@ -38,11 +43,14 @@ async def start_tls(session: ImapProtocol, command: commands.StartTls) -> Done:
 
 @handles(commands.Enable)
 async def enable(session: ImapProtocol, command: commands.Enable) -> Done:
-    """Switch extensions on for this connection; what is unknown is passed over."""
-    news = [name for name in command.names if name in states.ENABLEABLE and name not in session.enabled]
+    """Switch extensions on for this connection; what is unknown or not advertised is passed over."""
+    asked = [name for name in dict.fromkeys(command.names) if name in states.ENABLEABLE and session.offers(name)]
+    news = [name for name in asked if name not in session.enabled]
     session.enabled.update(news)
     session.condstore = session.condstore or "CONDSTORE" in news
-    session.send(responses.enabled(news))
+    if session.rev2 and session.selected is not None:
+        session.selected.view.forget_recent()
+    session.send(responses.enabled(_SPELLED.get(name, name) for name in news))
     return Done("ENABLE completed")
 
 
