@@ -1,10 +1,10 @@
 """What a search asks for: a flat program in postfix order, so that no reader of it recurses.
 
-RFC 3501 6.4.4. The IMAP parser makes it, the stores evaluate it. `And(n)`, `Or(n)` and `Not()` take
+RFC 3501 6.4.4, RFC 5032, RFC 6203, RFC 8474, RFC 8514. The IMAP parser makes it, the stores evaluate it. `And(n)`, `Or(n)` and `Not()` take
 their operands from what stands before them. Text is already decoded and folded (`core.text.fold`).
 """
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 
 import attrs
@@ -26,10 +26,11 @@ class Field(Enum):
 
 
 class DateOf(Enum):
-    """Which date a `Dated` key compares: of arrival, or of the Date header (its own zone's day)."""
+    """Which date a `Dated` key compares: of arrival, of the Date header (its own zone's day), or of saving here."""
 
     INTERNAL = "internal"
     SENT = "sent"
+    SAVED = "saved"
 
 
 class Relation(Enum):
@@ -89,6 +90,8 @@ class Text:
 
     field: Field
     needle: str
+    fuzzy: bool = False
+    """Each word of it will do, wherever it stands (RFC 6203); `loosened` says what that means to a store."""
 
 
 @attrs.frozen
@@ -97,6 +100,7 @@ class Header:
 
     name: str
     needle: str
+    fuzzy: bool = False
 
 
 @attrs.frozen
@@ -124,6 +128,37 @@ class ModSeqAtLeast:
 
 
 @attrs.frozen
+class Within:
+    """YOUNGER and OLDER (RFC 5032): seconds since arrival; `timed` replaces it by `Arrived` before a store sees it."""
+
+    seconds: int
+    younger: bool
+
+
+@attrs.frozen
+class Arrived:
+    """Arrived at a moment or later (`later`), or at it or before; to the second."""
+
+    moment: datetime
+    later: bool
+
+
+class IdOf(Enum):
+    """Whose id an `Id` key names (RFC 8474 6)."""
+
+    EMAIL = "email"
+    THREAD = "thread"
+
+
+@attrs.frozen
+class Id:
+    """EMAILID and THREADID; None is an id that no message can have."""
+
+    of: IdOf
+    value: int | None
+
+
+@attrs.frozen
 class And:
     """All of the `count` results before this step; `And(0)` is true."""
 
@@ -142,7 +177,25 @@ class Not:
     """The opposite of the result before this step."""
 
 
-Step = All | Flag | Keyword | Recent | Uids | Numbers | Text | Header | Dated | Size | ModSeqAtLeast | And | Or | Not
+Step = (
+    All
+    | Flag
+    | Keyword
+    | Recent
+    | Uids
+    | Numbers
+    | Text
+    | Header
+    | Dated
+    | Size
+    | ModSeqAtLeast
+    | Within
+    | Arrived
+    | Id
+    | And
+    | Or
+    | Not
+)
 
 
 @attrs.frozen
@@ -150,3 +203,54 @@ class Criteria:
     """A search program: postfix `steps` that leave exactly one result."""
 
     steps: tuple[Step, ...]
+
+    @property
+    def fuzzy(self) -> bool:
+        """Whether any key is to be matched loosely."""
+        return any(isinstance(step, Text | Header) and step.fuzzy for step in self.steps)
+
+
+def loosened(criteria: Criteria) -> Criteria:
+    """Write fuzzy keys as what they accept: every word somewhere in the field, in any order."""
+    steps: list[Step] = []
+    for step in criteria.steps:
+        if isinstance(step, Text | Header) and step.fuzzy:
+            words = step.needle.split() or [""]
+            steps.extend(attrs.evolve(step, needle=word, fuzzy=False) for word in words)
+            if len(words) > 1:
+                steps.append(And(len(words)))
+        else:
+            steps.append(step)
+    return Criteria(tuple(steps))
+
+
+def exact(criteria: Criteria) -> Criteria:
+    """Write fuzzy keys as if FUZZY had not been said."""
+    return Criteria(
+        tuple(
+            attrs.evolve(step, fuzzy=False) if isinstance(step, Text | Header) and step.fuzzy else step
+            for step in criteria.steps
+        )
+    )
+
+
+_EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
+
+
+def timed(criteria: Criteria, now: datetime) -> Criteria:
+    """Replace ages by moments, seen from `now`."""
+    steps: list[Step] = []
+    for step in criteria.steps:
+        if isinstance(step, Within):
+            whole = now.replace(microsecond=0)
+            since = int((whole - _EARLIEST).total_seconds())
+            moment = whole - timedelta(seconds=step.seconds) if step.seconds < since else _EARLIEST
+            steps.append(Arrived(moment, later=step.younger))
+        else:
+            steps.append(step)
+    return Criteria(tuple(steps))
+
+
+def both(first: Criteria, second: Criteria) -> Criteria:
+    """Return the program of what matches both."""
+    return Criteria((*first.steps, *second.steps, And(2)))

@@ -23,6 +23,8 @@ class UidSet:
     """Ranges as the client wrote them, `STAR` standing for the largest number in use."""
 
     ranges: tuple[tuple[int, int], ...]
+    saved: bool = False
+    """Whether this is `$`, what the last SEARCH saved (RFC 5182), which only the session can resolve."""
 
     def resolve(self, largest: int) -> list[tuple[int, int]]:
         """Return ascending, disjoint (first, last) pairs with `*` replaced by `largest`.
@@ -47,10 +49,17 @@ class UidSet:
         return merged
 
     def __str__(self) -> str:
+        if self.saved:
+            return "$"
+
         def text(number: int) -> str:
             return "*" if number == STAR else str(number)
 
         return ",".join(text(a) if a == b else f"{text(a)}:{text(b)}" for a, b in self.ranges)
+
+
+SAVED: Final = UidSet((), saved=True)
+"""The set `$`."""
 
 
 def parse(text: bytes, ranges_max: int) -> UidSet:

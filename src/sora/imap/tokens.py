@@ -177,7 +177,9 @@ class Cursor:
         return value
 
     def sequence_set(self) -> UidSet:
-        """Read a sequence set; raises `LimitReached` when it has too many ranges."""
+        """Read a sequence set, or `$` (RFC 5182); raises `LimitReached` when it has too many ranges."""
+        if self.accept(b"$"):
+            return uidset.SAVED
         return to_set(self._match(_SET, "a message set"))
 
     # ------------------------------------------------------------ lists

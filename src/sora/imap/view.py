@@ -113,7 +113,7 @@ class SessionView:
     Methods that take a UID raise `KeyError` if the client was not told of it.
     """
 
-    __slots__ = ("_answered", "_gone", "_known", "_latest", "_recent_from", "_recent_told", "_uids")
+    __slots__ = ("_answered", "_gone", "_known", "_latest", "_recent_from", "_recent_told", "_uids", "saved")
 
     def __init__(self, version: Version, *, recent_from: int) -> None:
         """Begin with all of `version` told; UIDs from `recent_from` on are \\Recent here (RFC 3501 2.3.2)."""
@@ -129,6 +129,8 @@ class SessionView:
         """UIDs whose flags at this modseq the client knows from its own STORE."""
         self._recent_from = recent_from
         self._recent_told = self.recent
+        self.saved: Sequence[int] = ()
+        """What `$` stands for, ascending UIDs (RFC 5182); those expunged meanwhile are not left out."""
 
     def forget_recent(self) -> None:
         """Call nothing \\Recent from now on: the client speaks IMAP4rev2 (RFC 9051 E)."""
@@ -185,6 +187,9 @@ class SessionView:
         `*` is the last message told of (RFC 3501 9, seq-number).
         """
         uids = self._uids
+        if numbers.saved:
+            told = self.told(self.saved)
+            return list(zip(self.numbers(told), told, strict=True))
         if by_uid:
             return [(index + 1, uid) for index, uid in pick(uids, numbers.resolve(self.last_uid))]
         pairs: list[tuple[int, int]] = []
