@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
-from sora.core.events import FeedLost, MailboxChanged
+from sora.core.events import FeedLost, MailboxChanged, names_of
 from sora.core.flags import DELETED, SEEN, Change
 from sora.core.ids import MailboxId, ModSeq
-from tests.contract.base import StoreContract
+from sora.store.model import NewMailbox
+from tests.contract.base import FIRST, HASH, StoreContract
 from tests.contract.mail import new_message
 
 PATIENCE = 10.0
@@ -143,3 +144,23 @@ class FeedContract(StoreContract):
         await ear.until(lambda event: event.modseq == highest)
         await self.fill(1)
         await ear.until(lambda event: event.modseq > highest)
+
+    async def test_names_and_subscriptions_are_announced_for_their_account_only(self) -> None:
+        other = await self.store.accounts.create("other@example.org", HASH, FIRST)
+        heard, elsewhere = Heard(), Heard()
+        self.addCleanup(self.store.feed.subscribe(names_of(self.account), heard))
+        self.addCleanup(self.store.feed.subscribe(names_of(other), elsewhere))
+        await self.listening()
+        mailboxes, account = self.store.mailboxes, self.account
+        for change in (
+            lambda: mailboxes.create(account, NewMailbox("a")),
+            lambda: mailboxes.rename(account, "a", "b"),
+            lambda: mailboxes.subscribe(account, "b"),
+            lambda: mailboxes.unsubscribe(account, "b"),
+            lambda: mailboxes.delete(account, "b", self.actor),
+        ):
+            heard.events.clear()
+            elsewhere.events.clear()
+            await change()
+            await heard.until(lambda event: event == MailboxChanged(names_of(account), ModSeq(0)))
+        self.assertEqual(elsewhere.events, [])

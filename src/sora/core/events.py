@@ -2,7 +2,7 @@
 
 import attrs
 
-from sora.core.ids import MailboxId, ModSeq
+from sora.core.ids import AccountId, MailboxId, ModSeq
 
 
 @attrs.frozen
@@ -11,6 +11,14 @@ class MailboxChanged:
 
     mailbox: MailboxId
     modseq: ModSeq
+
+
+def names_of(account: AccountId) -> MailboxId:
+    """Return what stands in the feed for the names, subscriptions and access of all mailboxes of an account.
+
+    No mailbox has such an id; what is announced for it has modseq 0.
+    """
+    return MailboxId(-account)
 
 
 @attrs.frozen

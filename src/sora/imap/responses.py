@@ -62,7 +62,7 @@ def literal(data: bytes) -> bytes:
 
 
 def mailbox(name: str, *, utf8: bool = False) -> bytes:
-    """Write a mailbox name, quoted: modified UTF-7, or UTF-8 for a client that enabled it (RFC 6855 3, RFC 9051 5.1)."""
+    """Write a mailbox name, quoted: modified UTF-7, or UTF-8 for whoever enabled it (RFC 6855 3, RFC 9051 5.1)."""
     return utf8_string(name) if utf8 else string(mailbox_name.encode(name))
 
 

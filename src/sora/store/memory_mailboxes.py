@@ -4,8 +4,10 @@ from array import array
 
 from sora.core import limits
 from sora.core.errors import LimitReached, MailboxExists, MailboxHasChildren, MailboxNameInvalid
+from sora.core.events import names_of
 from sora.core.ids import AccountId, MailboxId, ModSeq, Uid
 from sora.store.memory_messages import transfer
+from sora.store.memory_quota import admit_mailboxes
 from sora.store.memory_state import State, StoredAccount, StoredMailbox, fired
 from sora.store.model import Actor, Changes, Listing, MailboxRow, NewMailbox, Opened
 
@@ -15,6 +17,7 @@ def add_mailbox(state: State, account: StoredAccount, new: NewMailbox) -> Stored
     if new.name in account.mailboxes:
         raise MailboxExists("the mailbox exists")
     _room(account, [*_missing_parents(account, new.name), new.name])
+    admit_mailboxes(state, account.id, len(_missing_parents(account, new.name)) + 1)
     for parent in _missing_parents(account, new.name):
         _add(state, account, NewMailbox(parent))
     return _add(state, account, new)
@@ -69,7 +72,9 @@ class MemoryMailboxes:
     @fired
     def create(self, account: AccountId, mailbox: NewMailbox) -> MailboxRow:
         """Create a mailbox and its missing parents."""
-        return self._state.row(add_mailbox(self._state, self._state.account(account), mailbox))
+        row = self._state.row(add_mailbox(self._state, self._state.account(account), mailbox))
+        self._state.announce((names_of(account), 0))
+        return row
 
     @fired
     def delete(self, account: AccountId, name: str, actor: Actor) -> MailboxId:
@@ -82,7 +87,7 @@ class MemoryMailboxes:
         state.bury(mailbox, mailbox.messages.values(), modseq=mailbox.advance(), actor=actor)
         del siblings[name]
         del state.mailboxes[mailbox.id]
-        state.announce((mailbox.id, 0))
+        state.announce((mailbox.id, 0), (names_of(account), 0))
         return mailbox.id
 
     @fired
@@ -104,6 +109,7 @@ class MemoryMailboxes:
             owner.mailboxes[mailbox.name] = mailbox
         for parent in parents:
             _add(state, owner, NewMailbox(parent))
+        state.announce((names_of(account), 0))
 
     @fired
     def rename_inbox(self, account: AccountId, new: str, actor: Actor) -> None:
@@ -112,6 +118,7 @@ class MemoryMailboxes:
         inbox = state.named(account, "INBOX")
         target = add_mailbox(state, state.account(account), NewMailbox(new))
         transfer(state, inbox, list(inbox.messages), target, actor=actor)
+        state.announce((names_of(account), 0))
 
     @fired
     def subscribe(self, account: AccountId, name: str) -> None:
@@ -119,30 +126,49 @@ class MemoryMailboxes:
         names = self._state.account(account).subscriptions
         if name not in names and len(names) >= limits.SUBSCRIPTIONS_MAX:
             raise LimitReached(f"more than {limits.SUBSCRIPTIONS_MAX} subscriptions")
-        names.add(name)
+        if name not in names:
+            names.add(name)
+            self._state.announce((names_of(account), 0))
 
     @fired
     def unsubscribe(self, account: AccountId, name: str) -> None:
         """Unsubscribe from a name."""
-        self._state.account(account).subscriptions.discard(name)
+        names = self._state.account(account).subscriptions
+        if name in names:
+            names.remove(name)
+            self._state.announce((names_of(account), 0))
 
     @fired
-    def open(self, account: AccountId, name: str, *, claim_recent: bool) -> Opened:
+    def open(
+        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: ModSeq | None = None
+    ) -> Opened:
         """Read a mailbox with all its messages' UIDs and flags."""
         mailbox = self._state.named(account, name)
         row = self._state.row(mailbox)
         recent_from = Uid(mailbox.recent_from)
         if claim_recent:
             mailbox.recent_from = mailbox.uid_next
-        return Opened(row, mailbox.columns(mailbox.messages.values()), recent_from)
+        columns = mailbox.columns(mailbox.messages.values())
+        return Opened(row, columns, recent_from, mailbox.reach, mailbox.departed(vanished_since))
 
     @fired
-    def changes(self, mailbox: MailboxId, since: ModSeq, *, claim_recent: bool = False) -> Changes:
+    def changes(
+        self, mailbox: MailboxId, since: ModSeq, *, claim_recent: bool = False, vanished_since: ModSeq | None = None
+    ) -> Changes:
         """Read what changed after `since`."""
         stored = self._state.mailbox(mailbox)
-        changed = [message for message in stored.messages.values() if message.modseq > since]
-        vanished = sorted(uid for modseq, uid in stored.vanished if modseq > since)
+        whole = not stored.reach.tells_departures(since)
+        changed = [message for message in stored.messages.values() if whole or message.modseq > since]
+        vanished = stored.departed(since) or array("I")
         row, recent_from = self._state.row(stored), Uid(stored.recent_from)
         if claim_recent:
             stored.recent_from = stored.uid_next
-        return Changes(row, stored.columns(changed), array("I", vanished), recent_from)
+        return Changes(
+            row,
+            stored.columns(changed),
+            vanished,
+            recent_from,
+            whole,
+            stored.reach,
+            stored.departed(vanished_since),
+        )
