@@ -228,3 +228,38 @@ class MailboxesContract(StoreContract):
         await self.store.messages.expunge(self.inbox, None, self.actor)
         changes = await self.store.mailboxes.changes(self.inbox, since)
         self.assertEqual((list(changes.columns.uids), list(changes.vanished)), ([], uids))
+
+    # ------------------------------------------------------------ what vanished
+
+    async def test_v6_what_left_after_a_modseq_is_told_with_opening_and_with_the_changes(self) -> None:
+        uids = await self.fill(5)
+        before = (await self.row()).highest_modseq
+        await self.change(uids[:2], Change.ADD, DELETED)
+        await self.store.messages.expunge(self.inbox, uids[:1], self.actor)
+        between = (await self.row()).highest_modseq
+        await self.store.messages.expunge(self.inbox, None, self.actor)
+        await self.store.messages.move(self.inbox, uids[3:4], self.work, self.actor)
+        for since, gone in ((before, [*uids[:2], uids[3]]), (between, [uids[1], uids[3]])):
+            opened = await self.store.mailboxes.open(
+                self.account, "INBOX", claim_recent=False, vanished_since=ModSeq(since)
+            )
+            self.assertEqual(list(opened.earlier), gone)
+            now = opened.mailbox.highest_modseq
+            changes = await self.store.mailboxes.changes(self.inbox, now, vanished_since=ModSeq(since))
+            self.assertEqual((list(changes.earlier), list(changes.vanished)), (gone, []))
+            self.assertTrue(changes.reach.tells_departures(since))
+        self.assertIsNone((await self.opened()).earlier)
+
+    async def test_v6_a_view_older_than_what_is_remembered_is_given_the_whole_mailbox(self) -> None:
+        uids = await self.fill(3)
+        known = (await self.row()).highest_modseq
+        await self.change(uids[:1], Change.ADD, DELETED)
+        await self.store.messages.expunge(self.inbox, None, self.actor)
+        now = (await self.row()).highest_modseq
+        await self.store.bodies.collect(grace=0.0, generation=3600.0, limit=100)
+        changes = await self.store.mailboxes.changes(self.inbox, known, vanished_since=known)
+        self.assertEqual((changes.whole, list(changes.columns.uids)), (True, uids[1:]))
+        self.assertFalse(changes.reach.tells_departures(known))
+        self.assertTrue(changes.reach.tells_changes(known))
+        self.assertTrue(changes.reach.tells_departures(now))
+        self.assertFalse((await self.store.mailboxes.changes(self.inbox, now)).whole)

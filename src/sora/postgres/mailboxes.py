@@ -35,32 +35,38 @@ _FIND: Final = Statement(f"""
 SELECT {MAILBOX_COLUMNS} FROM mailboxes AS b WHERE b.account_id = %(account)s AND b.name = %(name)s
 """)
 _BY_ID: Final = Statement(f"SELECT {MAILBOX_COLUMNS} FROM mailboxes AS b WHERE b.id = %(mailbox)s")
+_EARLIER: Final = """
+       SELECT coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets FROM tombstones
+        WHERE mailbox_id = box.id AND modseq > %(vanished)s::bigint"""
 # One statement is one snapshot: the row and the messages are of the same moment. The claim of \Recent is the
 # only thing that waits for writers, and only if there is something to claim.
 _OPEN: Final = OctetStatement(f"""
 WITH box AS (
-    SELECT {MAILBOX_COLUMNS}, b.recent_from FROM mailboxes AS b
+    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.forgotten_modseq, b.lost_from, b.lost_to FROM mailboxes AS b
      WHERE b.account_id = %(account)s AND b.name = %(name)s
 ), claimed AS (
     UPDATE mailboxes AS b SET recent_from = b.uid_next, recent = 0
       FROM box WHERE b.id = box.id AND %(claim)s AND b.recent_from < b.uid_next
 )
-SELECT {AS_OCTETS}, packed.*
+SELECT {AS_OCTETS}, packed.*, earlier.octets
   FROM box CROSS JOIN LATERAL (
        SELECT {PACKED} FROM (
               SELECT uid, flags, modseq, keywords FROM messages WHERE mailbox_id = box.id ORDER BY uid) AS m) AS packed
+ CROSS JOIN LATERAL ({_EARLIER}) AS earlier
 """)
 _CHANGED: Final = f"""
 WITH box AS (
-    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.changed_modseq, asked.n, lost.it AS whole,
+    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.forgotten_modseq, b.lost_from, b.lost_to, b.changed_modseq, asked.n,
+           lost.it AS whole,
            CASE WHEN lost.it THEN 0 ELSE asked.since END AS since,
-           CASE WHEN lost.it THEN b.lost_from ELSE asked.since END AS gone_since
+           CASE WHEN lost.it THEN least(b.lost_from, asked.since) ELSE asked.since END AS gone_since
       FROM {{asked}}
       JOIN mailboxes AS b ON b.id = asked.mailbox
-     CROSS JOIN LATERAL (SELECT asked.since > b.lost_from AND asked.since < b.lost_to) AS lost (it)
+     CROSS JOIN LATERAL (SELECT asked.since > b.lost_from AND asked.since < b.lost_to
+                             OR asked.since < b.forgotten_modseq) AS lost (it)
 ){{claim}}
 SELECT int4send(box.n::integer), {AS_OCTETS}, packed.*, gone.octets,
-       CASE WHEN box.whole THEN '\\x01'::bytea ELSE '' END
+       CASE WHEN box.whole THEN '\\x01'::bytea ELSE '' END{{more}}
   FROM box CROSS JOIN LATERAL (
        SELECT {PACKED} FROM (
               SELECT uid, flags, modseq, keywords FROM messages
@@ -69,26 +75,30 @@ SELECT int4send(box.n::integer), {AS_OCTETS}, packed.*, gone.octets,
                ORDER BY uid) AS m) AS packed
   CROSS JOIN LATERAL (
        SELECT coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets FROM tombstones
-        WHERE mailbox_id = box.id AND modseq > box.gone_since) AS gone
+        WHERE mailbox_id = box.id AND modseq > box.gone_since) AS gone{{earlier}}
 """
 _CHANGES: Final = OctetStatement(
     _CHANGED.format(
         asked="""unnest(%(mailboxes)s::bigint[], %(sinces)s::bigint[])
            WITH ORDINALITY AS asked (mailbox, since, n)""",
         claim="",
+        more="",
+        earlier="",
     )
 )
-_CHANGES_CLAIMED: Final = OctetStatement(
+_CHANGES_ALONE: Final = OctetStatement(
     _CHANGED.format(
         asked="(VALUES (%(mailbox)s::bigint, %(since)s::bigint, 1)) AS asked (mailbox, since, n)",
         claim=""", claimed AS (
     UPDATE mailboxes AS b SET recent_from = b.uid_next, recent = 0
-      FROM box WHERE b.id = box.id AND b.recent_from < b.uid_next
+      FROM box WHERE b.id = box.id AND %(claim)s AND b.recent_from < b.uid_next
 )""",
+        more=", earlier.octets",
+        earlier=f" CROSS JOIN LATERAL ({_EARLIER}) AS earlier",
     )
 )
 ASKED_FIRST: Final = (
-    (_OPEN, {"account": 0, "name": "INBOX", "claim": True}),
+    (_OPEN, {"account": 0, "name": "INBOX", "claim": True, "vanished": None}),
     (_CHANGES, {"mailboxes": "{0}", "sinces": "{0}"}),
     (_LISTING, {"account": 0}),
 )
@@ -219,28 +229,41 @@ class PostgresMailboxes:
         await self._database.change(_UNSUBSCRIBE, {"account": account, "name": name})
 
     @deferred
-    async def open(self, account: AccountId, name: str, *, claim_recent: bool) -> Opened:
+    async def open(
+        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: ModSeq | None = None
+    ) -> Opened:
         """Read a mailbox with all its messages' UIDs and flags. Raises `NoSuchMailbox`.
 
         `claim_recent` (SELECT, not EXAMINE): later sessions will not be told that these are \\Recent.
+        `vanished_since`: read also which UIDs left after this modseq.
         """
         # A lost answer claims \Recent for nobody: no harm, so that this may be repeated like any read.
-        rows = await self._database.fetch(_OPEN, {"account": account, "name": name, "claim": claim_recent})
+        asked = {"account": account, "name": name, "claim": claim_recent, "vanished": vanished_since}
+        rows = await self._database.fetch(_OPEN, asked)
         if not rows:
             raise NoSuchMailbox("the mailbox does not exist")
         row = rows[0]
-        found, recent_from = as_octets(row[0])
-        return Opened(mailbox=found, columns=columns(*row[1:5]), recent_from=recent_from)
+        found, recent_from, reach = as_octets(row[0])
+        return Opened(
+            mailbox=found,
+            columns=columns(*row[1:5]),
+            recent_from=recent_from,
+            reach=reach,
+            earlier=None if vanished_since is None else numbers(row[5], "I"),
+        )
 
     @deferred
-    async def changes(self, mailbox_: MailboxId, since: ModSeq, *, claim_recent: bool = False) -> Changes:
+    async def changes(
+        self, mailbox_: MailboxId, since: ModSeq, *, claim_recent: bool = False, vanished_since: ModSeq | None = None
+    ) -> Changes:
         """Read what changed after `since`, together with what other views ask at the moment.
 
-        Raises `NoSuchMailbox` if it was deleted. `claim_recent` as for `open`; who claims asks alone.
+        Raises `NoSuchMailbox` if it was deleted. The others as for `open`; who asks for them asks alone.
         """
-        if claim_recent:
-            rows = await self._database.fetch(_CHANGES_CLAIMED, {"mailbox": mailbox_, "since": since})
-            found = _changes(rows[0]) if rows else None
+        if claim_recent or vanished_since is not None:
+            asked = {"mailbox": mailbox_, "since": since, "claim": claim_recent, "vanished": vanished_since}
+            rows = await self._database.fetch(_CHANGES_ALONE, asked)
+            found = _changes(rows[0], earlier=vanished_since is not None) if rows else None
         else:
             found = await self._refreshes.add((mailbox_, since))
         if found is None:
@@ -258,12 +281,14 @@ class PostgresMailboxes:
         return [_changes(found[number]) if number in found else None for number in range(1, len(asked) + 1)]
 
 
-def _changes(row: "tuple[Any, ...]") -> Changes:
-    found, recent_from = as_octets(row[1])
+def _changes(row: "tuple[Any, ...]", *, earlier: bool = False) -> Changes:
+    found, recent_from, reach = as_octets(row[1])
     return Changes(
         mailbox=found,
         columns=columns(*row[2:6]),
         vanished=numbers(row[6], "I"),
         recent_from=recent_from,
         whole=bool(row[7]),
+        reach=reach,
+        earlier=numbers(row[8], "I") if earlier else None,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from sora.core.ids import BodyId, MailboxId, ModSeq, Uid
-from sora.store.model import BodyRef, Columns, MailboxRow
+from sora.store.model import BodyRef, Columns, MailboxRow, Reach
 
 _SWAP: Final = sys.byteorder == "little"
 
@@ -29,9 +29,9 @@ PACKED: Final = """
 AS_OCTETS: Final = """
     convert_to(json_build_array(box.id, box.name, box.special_use, box.uid_validity, box.uid_next, box.highest_modseq,
         box.messages, box.unseen, box.deleted, box.size, box.deleted_size, box.recent, box.keywords, box.subscribed,
-        box.recent_from)::text, 'UTF8')
+        box.recent_from, box.forgotten_modseq, box.lost_from, box.lost_to)::text, 'UTF8')
 """
-"""`MAILBOX_COLUMNS` and recent_from of a row named `box`, for a statement that answers in octets."""
+"""`MAILBOX_COLUMNS`, recent_from and reach of a row named `box`, for a statement that answers in octets."""
 
 
 def mailbox(row: "Sequence[Any]") -> MailboxRow:
@@ -62,10 +62,10 @@ def numbers(octets: "bytes | memoryview", typecode: str) -> "array[int]":
     return found
 
 
-def as_octets(row: Any) -> tuple[MailboxRow, Uid]:
-    """Read `AS_OCTETS`: the mailbox, and from which UID on messages are \\Recent."""
+def as_octets(row: Any) -> tuple[MailboxRow, Uid, Reach]:
+    """Read `AS_OCTETS`: the mailbox, from which UID on messages are \\Recent, and how far back it can tell."""
     values = json.loads(bytes(row))
-    return mailbox(values), Uid(values[MAILBOX_WIDTH])
+    return mailbox(values), Uid(values[MAILBOX_WIDTH]), Reach(*values[MAILBOX_WIDTH + 1 :])
 
 
 def columns(uids: Any, flags: Any, modseqs: Any, keywords: Any) -> Columns:

@@ -114,14 +114,22 @@ class Mailboxes(Protocol):
     def unsubscribe(self, account: AccountId, name: str) -> "Deferred[None]":
         """Unsubscribe from a name; harmless if not subscribed."""
 
-    def open(self, account: AccountId, name: str, *, claim_recent: bool) -> "Deferred[Opened]":
+    def open(
+        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: ModSeq | None = None
+    ) -> "Deferred[Opened]":
         """Read a mailbox with all its messages' UIDs and flags. Raises `NoSuchMailbox`.
 
         `claim_recent` (SELECT, not EXAMINE): later sessions will not be told that these are \\Recent.
+        `vanished_since`: read also which UIDs left after this modseq (QRESYNC, RFC 7162 3.2.5).
         """
 
-    def changes(self, mailbox: MailboxId, since: ModSeq, *, claim_recent: bool = False) -> "Deferred[Changes]":
-        """Read what changed after `since`. Raises `NoSuchMailbox` if it was deleted. `claim_recent` as for `open`."""
+    def changes(
+        self, mailbox: MailboxId, since: ModSeq, *, claim_recent: bool = False, vanished_since: ModSeq | None = None
+    ) -> "Deferred[Changes]":
+        """Read what changed after `since`, or everything if that is not known any more.
+
+        Raises `NoSuchMailbox` if the mailbox was deleted. The others as for `open`.
+        """
 
 
 class Messages(Protocol):

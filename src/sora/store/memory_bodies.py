@@ -84,7 +84,7 @@ class MemoryBodies:
         for account in list(state.accounts.values()):
             if account.deleted_at is not None and now - account.deleted_at >= grace:
                 self._remove_account(account)
-        state.tombstones = [stone for stone in state.tombstones if now - stone.gone_at < grace]
+        self._forget_tombstones(now - grace)
         referenced = self._referenced()
         for body in list(state.bodies.values()):
             if body.id in referenced or body.leased_until > now:
@@ -100,6 +100,14 @@ class MemoryBodies:
         """Record that the objects are gone."""
         for key in keys:
             self._state.discarded.pop(key, None)
+
+    def _forget_tombstones(self, until: float) -> None:
+        state = self._state
+        for stone in state.tombstones:
+            mailbox = state.mailboxes.get(stone.mailbox)
+            if stone.gone_at <= until and mailbox is not None:
+                mailbox.forget(stone.modseq)
+        state.tombstones = [stone for stone in state.tombstones if stone.gone_at > until]
 
     def _referenced(self) -> set[BodyId]:
         state = self._state

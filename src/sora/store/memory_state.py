@@ -20,7 +20,7 @@ from sora.core.events import FeedLost, MailboxChanged
 from sora.core.flags import DELETED, SEEN
 from sora.core.ids import UID_MAX, AccountId, BodyId, EmailId, MailboxId, ModSeq
 from sora.mime.description import Described
-from sora.store.model import AccountStatus, Actor, BodyRef, Columns, Credential, MailboxRow
+from sora.store.model import AccountStatus, Actor, BodyRef, Columns, Credential, MailboxRow, Reach
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -110,6 +110,17 @@ class StoredMailbox:
     messages: dict[int, StoredMessage] = attrs.Factory(dict)
     vanished: list[tuple[int, int]] = attrs.Factory(list)
     """(modseq, UID) in the order of departure."""
+    reach: Reach = Reach()
+
+    def departed(self, since: int | None) -> "array[int] | None":
+        """Return the UIDs that left after a modseq, ascending."""
+        return None if since is None else array("I", sorted(uid for modseq, uid in self.vanished if modseq > since))
+
+    def forget(self, modseq: int) -> None:
+        """Remember no departures up to a modseq."""
+        if modseq > self.reach.forgotten:
+            self.reach = attrs.evolve(self.reach, forgotten=ModSeq(modseq))
+            self.vanished = [departure for departure in self.vanished if departure[0] > modseq]
 
     def advance(self) -> int:
         """Begin a change: return its modseq."""

@@ -135,6 +135,25 @@ class Columns:
 
 
 @attrs.frozen
+class Reach:
+    """How far back a mailbox can tell what happened to it."""
+
+    forgotten: ModSeq = ModSeq(0)
+    """The greatest modseq among departures that are forgotten."""
+    lost_from: ModSeq = ModSeq(0)
+    lost_to: ModSeq = ModSeq(0)
+    """Modseqs between the two were perhaps given to changes that a crash took back."""
+
+    def tells_changes(self, since: int) -> bool:
+        """Tell whether modseqs show all that changed for one who knows the mailbox at `since`."""
+        return not self.lost_from < since < self.lost_to
+
+    def tells_departures(self, since: int) -> bool:
+        """Tell whether all that vanished after `since` is remembered, and nothing that it knows came back."""
+        return since >= self.forgotten and self.tells_changes(since)
+
+
+@attrs.frozen
 class Opened:
     """The answer to opening a mailbox: its row and its messages, of one moment."""
 
@@ -142,6 +161,9 @@ class Opened:
     columns: Columns
     recent_from: Uid
     """UIDs from here on are \\Recent in this session (RFC 3501 2.3.2)."""
+    reach: Reach = Reach()
+    earlier: "array[int] | None" = None
+    """Asked for with `vanished_since`: UIDs that left after it, ascending, as far as `reach` tells."""
 
 
 @attrs.frozen
@@ -156,7 +178,10 @@ class Changes:
     recent_from: Uid
     """UIDs from here on were never shown as \\Recent."""
     whole: bool = False
-    """Whether `columns` are all messages there are: a crash took back some of what the asker knew."""
+    """Whether `columns` are all messages there are: `reach` does not go back to what the asker knows."""
+    reach: Reach = Reach()
+    earlier: "array[int] | None" = None
+    """As of `Opened`."""
 
 
 # ---------------------------------------------------------------- bodies and messages
