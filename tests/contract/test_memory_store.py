@@ -17,6 +17,7 @@ from tests.contract.mail import message, new_message
 from tests.contract.mailboxes import MailboxesContract
 from tests.contract.messages import MessagesContract
 from tests.contract.objects import ObjectStoreContract
+from tests.contract.quotas import QuotasContract
 from tests.contract.searching import SearchContract
 
 
@@ -118,3 +119,7 @@ class PlainReaderTests(Memory, unittest.TestCase):
         await self.store.bodies.uploaded([self.ref.id])
         await self.objects.put(self.ref.object_key, self.raw.replace(b"Read", b"Fake"))
         self.assertIsInstance(await self.read(self.ref), Corrupt)
+
+
+class MemoryQuotasTests(Memory, QuotasContract, unittest.TestCase):
+    """Quotas in memory."""

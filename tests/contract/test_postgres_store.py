@@ -13,6 +13,7 @@ from tests.contract.bodies import BodiesContract
 from tests.contract.feed import FeedContract
 from tests.contract.mailboxes import MailboxesContract
 from tests.contract.messages import MessagesContract
+from tests.contract.quotas import QuotasContract
 from tests.contract.searching import SearchContract
 from tests.integration.database import migrated, server
 
@@ -55,3 +56,7 @@ class PostgresBodiesTests(Postgres, BodiesContract, unittest.TestCase):
 
 class PostgresFeedTests(Postgres, FeedContract, unittest.TestCase):
     """The feed of PostgreSQL."""
+
+
+class PostgresQuotasTests(Postgres, QuotasContract, unittest.TestCase):
+    """Quotas in PostgreSQL."""

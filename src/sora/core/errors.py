@@ -88,6 +88,14 @@ class NotPermitted(SoraError):
     """The user may not do this."""
 
 
+class NoSuchMessage(SoraError):
+    """The message is gone from its mailbox."""
+
+
+class SpecialUseTaken(SoraError):
+    """Another mailbox of the account has this special use."""
+
+
 class ReadOnly(SoraError):
     """The mailbox was opened read-only."""
 
@@ -102,6 +110,10 @@ class MessageTooLarge(SoraError):
 
 class OverQuota(SoraError):
     """The account has no room for the message."""
+
+
+class OverQuotaForGood(OverQuota):
+    """The same of mail whose sender is to be told at once instead of trying again."""
 
 
 class LimitReached(SoraError):

@@ -19,6 +19,7 @@ CODES: Final[dict[type[errors.SoraError], tuple[int, str]]] = {
     errors.MessageTooLarge: (552, "5.3.4"),
     errors.NotPermitted: (550, "5.7.1"),
     errors.OverQuota: (452, "4.2.2"),
+    errors.OverQuotaForGood: (552, "5.2.2"),
     errors.StorageFull: (452, "4.3.1"),
     errors.LimitReached: (452, "4.2.0"),
     errors.UidsExhausted: (451, "4.2.0"),

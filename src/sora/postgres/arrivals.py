@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 
 from sora.aio import deferred
 from sora.core import limits
-from sora.core.errors import CommitUnknown, LimitReached, NoSuchMailbox, UidsExhausted
+from sora.core.errors import CommitUnknown, LimitReached, NoSuchMailbox, OverQuota, UidsExhausted
 from sora.core.ids import BodyId, MailboxId, ModSeq, Uid
+from sora.core.quota import NO_LIMITS, Filled, Limits
 from sora.postgres.batch import Batches
 from sora.postgres.binary import BinaryStatement, octets, texts
 from sora.postgres.rows import strip
@@ -24,11 +25,12 @@ _BODIES: Final = """
     %(sorts_cc)s, %(displays_from)s, %(displays_to)s, %(message_ids)s, %(answers)s, %(references_of)s, %(previews)s,
     %(completes)s, %(fields_of)s, %(header_texts)s, %(texts)s"""
 _CALL: Final = """
-SELECT json_agg(json_build_array(ordinal, outcome, uid_validity, uid, modseq, body_id, object_key, stored))::text
+SELECT json_agg(json_build_array(ordinal, outcome, uid_validity, uid, modseq, body_id, object_key, stored,
+                                 filled))::text
   FROM insert_messages(
     {bodies},
     {boxes}, %(body_ordinals)s, %(traces)s, %(bits)s, %(words)s, %(dates)s, %(lines)s, %(windows)s, %(surplus)s,
-    %(keywords_max)s)
+    %(keywords_max)s, %(storage_default)s, %(messages_default)s)
 """
 _INSERT: Final = BinaryStatement(_CALL.format(bodies=_BODIES, boxes="%(boxes)s"))
 # A mailbox that is named is found as this statement begins; 0 is none.
@@ -56,8 +58,10 @@ Outcome = Inserted | Exception
 class Arrivals:
     """Inserts messages, many calls in one statement."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, quota: Limits = NO_LIMITS) -> None:
+        """`quota` holds for accounts that have none of their own."""
         self._database = database
+        self._defaults = {"storage_default": _plain(quota.storage), "messages_default": _plain(quota.messages)}
         self._batches: Batches[Sequence[NewMessage], list[Outcome]] = Batches(
             self._send,
             reactor=database.pool.reactor,
@@ -87,7 +91,7 @@ class Arrivals:
         chosen = [index for index, outcome in enumerate(outcomes) if outcome is None]
         if chosen:
             named, parameters = _parameters([messages[index] for index in chosen])
-            rows = await self._database.change(_INSERT_NAMED if named else _INSERT, parameters)
+            rows = await self._database.change(_INSERT_NAMED if named else _INSERT, parameters | self._defaults)
             for row in json.loads(rows[0][0]):
                 index = chosen[row[0] - 1]
                 outcomes[index] = _outcome(row, messages[index].body)
@@ -173,6 +177,10 @@ def _words(messages: list[NewMessage]) -> str:
     return json.dumps({str(n): list(message.keywords) for n, message in enumerate(messages, 1) if message.keywords})
 
 
+def _plain(number: int | None) -> str | None:
+    return None if number is None else str(number)
+
+
 def _literal(values: Iterable[str | None]) -> str:
     """Write an array of values that hold nothing to be quoted."""
     return "{" + ",".join(["NULL" if value is None else value for value in values]) + "}"
@@ -195,11 +203,13 @@ def _boxes(mailboxes: "list[MailboxId | Named]") -> dict[str, Any]:
 
 
 def _outcome(row: list[Any], body: NewBody) -> Outcome:
-    _, outcome, uid_validity, uid, modseq, body_id, object_key, stored = row
+    _, outcome, uid_validity, uid, modseq, body_id, object_key, stored, filled = row
     if outcome == "no mailbox":
         return NoSuchMailbox("the mailbox does not exist")
     if outcome == "uids":
         return UidsExhausted("the mailbox has no UIDs left")
+    if outcome == "quota":
+        return OverQuota("the quota leaves no room for the message")
     if outcome == "keywords":
         return LimitReached(f"more than {limits.KEYWORDS_MAX} different keywords in one mailbox")
     return Inserted(
@@ -208,4 +218,5 @@ def _outcome(row: list[Any], body: NewBody) -> Outcome:
         modseq=ModSeq(modseq),
         duplicate=outcome == "duplicate",
         body=BodyRef(BodyId(body_id), body.hash, body.size, object_key, not stored),
+        filled=None if filled is None else Filled(*filled),
     )

@@ -8,6 +8,8 @@ from sora.aio import deferred
 from sora.core import limits
 from sora.core.errors import LimitReached, NoSuchMailbox
 from sora.core.ids import AccountId, MailboxId, ModSeq
+from sora.core.quota import NO_LIMITS
+from sora.core.quota import Limits as QuotaLimits
 from sora.postgres.batch import Batches
 from sora.postgres.binary import OctetStatement
 from sora.postgres.rows import (
@@ -131,8 +133,9 @@ def actor_parameters(actor: Actor) -> dict[str, object]:
 class PostgresMailboxes:
     """`store.interfaces.Mailboxes` on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, quota: QuotaLimits = NO_LIMITS) -> None:
         self._database = database
+        self._quota = quota
         self._refreshes: Batches[tuple[MailboxId, ModSeq], Changes | None] = Batches(
             self._refresh, reactor=database.pool.reactor, in_flight_max=2, count_max=_REFRESHES_MAX
         )
@@ -165,6 +168,7 @@ class PostgresMailboxes:
                 "use": mailbox_.special_use,
                 "subscribed": mailbox_.subscribed,
                 "mailboxes_max": limits.MAILBOXES_MAX,
+                "mailboxes_default": self._quota.mailboxes,
             },
         )
         rows = await self._database.fetch(_BY_ID, {"mailbox": made[0][0]})

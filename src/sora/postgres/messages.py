@@ -11,6 +11,8 @@ from sora.aio import deferred
 from sora.core import limits
 from sora.core.criteria import Criteria
 from sora.core.ids import EmailId, MailboxId, ModSeq, ThreadId, Uid
+from sora.core.quota import NO_LIMITS
+from sora.core.quota import Limits as QuotaLimits
 from sora.postgres import listing
 from sora.postgres.arrivals import Arrivals
 from sora.postgres.flags import Flags
@@ -106,9 +108,12 @@ def _fetched(rows: "Sequence[tuple[Any, ...]]", want: Want) -> list[FetchRow]:
 class PostgresMessages:
     """`store.interfaces.Messages` on PostgreSQL."""
 
-    def __init__(self, database: Database, *, flags_wait_for_disk: bool = False) -> None:
+    def __init__(
+        self, database: Database, *, flags_wait_for_disk: bool = False, quota: QuotaLimits = NO_LIMITS
+    ) -> None:
         self._database = database
-        self._arrivals = Arrivals(database)
+        self._quota = quota
+        self._arrivals = Arrivals(database, quota=quota)
         self._flags = Flags(database, wait_for_disk=flags_wait_for_disk)
 
     def insert(self, messages: Sequence[NewMessage]) -> "Deferred[list[Inserted | Exception]]":
@@ -167,6 +172,8 @@ class PostgresMessages:
                 "moving": actor is not None,
                 "keywords_max": limits.KEYWORDS_MAX,
                 **actor_parameters(actor or _NOBODY),
+                "storage_default": self._quota.storage,
+                "messages_default": self._quota.messages,
             },
         )
         uid_validity, octets, first, mailbox, left = rows[0]

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from sora.aio import deferred
 from sora.core.errors import SoraError
 from sora.core.ids import MailboxId
+from sora.core.quota import NO_LIMITS, Limits
 from sora.postgres.messages import PostgresMessages
 from sora.postgres.work import Database
 from sora.store.model import FetchRow, Listed, Want
@@ -22,8 +23,15 @@ class ReplicatedMessages(PostgresMessages):
 
     log = Logger()
 
-    def __init__(self, primary: Database, standby: Database, *, flags_wait_for_disk: bool = False) -> None:
-        super().__init__(primary, flags_wait_for_disk=flags_wait_for_disk)
+    def __init__(
+        self,
+        primary: Database,
+        standby: Database,
+        *,
+        flags_wait_for_disk: bool = False,
+        quota: Limits = NO_LIMITS,
+    ) -> None:
+        super().__init__(primary, flags_wait_for_disk=flags_wait_for_disk, quota=quota)
         self._standby = PostgresMessages(standby)
 
     @deferred

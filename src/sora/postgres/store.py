@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sora.core.quota import NO_LIMITS, Limits
 from sora.postgres.accounts import PostgresAccounts
 from sora.postgres.audit import PostgresAudit
 from sora.postgres.bodies import PostgresBodies
@@ -10,6 +11,7 @@ from sora.postgres.mailboxes import PostgresMailboxes
 from sora.postgres.messages import PostgresMessages
 from sora.postgres.opening import SECURED
 from sora.postgres.pool import Pool
+from sora.postgres.quota import PostgresQuotas
 from sora.postgres.rehearsal import rehearse
 from sora.postgres.replica import ReplicatedMessages
 from sora.postgres.settings import DatabaseSettings
@@ -20,25 +22,33 @@ class PostgresStore:
     """Everything of one migrated database; `start` opens the pool and the feed, `stop` closes both."""
 
     def __init__(
-        self, pool: Pool, feed: PostgresFeed, *, standby: Pool | None = None, flags_wait_for_disk: bool = False
+        self,
+        pool: Pool,
+        feed: PostgresFeed,
+        *,
+        standby: Pool | None = None,
+        flags_wait_for_disk: bool = False,
+        quota: Limits = NO_LIMITS,
     ) -> None:
         """Join them; `standby` serves what may be read from a server that lags behind.
 
-        `flags_wait_for_disk`: whether a change of flags is acknowledged only once the disk has it.
+        `flags_wait_for_disk`: whether a change of flags is acknowledged only once the disk has it; `quota`: what
+        accounts may hold that have no quota of their own.
         """
         self.pool = pool
         self.standby = standby
         self.feed = feed
         self.database = Database(pool)
         self.accounts = PostgresAccounts(self.database)
-        self.mailboxes = PostgresMailboxes(self.database)
-        self.messages = PostgresMessages(self.database, flags_wait_for_disk=flags_wait_for_disk)
+        self.mailboxes = PostgresMailboxes(self.database, quota=quota)
+        self.messages = PostgresMessages(self.database, flags_wait_for_disk=flags_wait_for_disk, quota=quota)
         if standby is not None:
             self.messages = ReplicatedMessages(
-                self.database, Database(standby), flags_wait_for_disk=flags_wait_for_disk
+                self.database, Database(standby), flags_wait_for_disk=flags_wait_for_disk, quota=quota
             )
         self.bodies = PostgresBodies(self.database)
         self.audit = PostgresAudit(self.database)
+        self.quotas = PostgresQuotas(self.database, quota)
 
     async def start(self) -> None:
         """Connect. Raises `DatabaseUnavailable` if no writable server answers."""
@@ -66,6 +76,7 @@ def open_store(
     *,
     reading: DatabaseSettings | None = None,
     flags_wait_for_disk: bool = False,
+    quota: Limits = NO_LIMITS,
 ) -> PostgresStore:
     """Build a store for a database that `migrate.migrate` has prepared; nothing connects before `start`.
 
@@ -77,4 +88,5 @@ def open_store(
         PostgresFeed(settings, reactor),
         standby=standby,
         flags_wait_for_disk=flags_wait_for_disk,
+        quota=quota,
     )

@@ -40,6 +40,7 @@ from sora.store.model import (
     Upload,
     Want,
 )
+from sora.store.quotas import Quotas
 
 CLAIM_OCTETS: Final = 8_388_608
 """Octets that one claim of uploads brings at most: they come as text of twice the length."""
@@ -264,6 +265,7 @@ class Store(Protocol):
     bodies: Bodies
     audit: Audit
     feed: Feed
+    quotas: Quotas
 
 
 class ObjectStore(Protocol):

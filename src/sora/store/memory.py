@@ -12,14 +12,17 @@ from sora.aio import deferred
 from sora.core.errors import BodyUnavailable, Corrupt, ObjectStoreUnavailable, SoraError
 from sora.core.events import FeedLost
 from sora.core.ids import BodyId, MailboxId
+from sora.core.quota import NO_LIMITS, Limits
 from sora.store.interfaces import Accounts, Audit, Bodies, BodyReader, Feed, Mailboxes, Messages, ObjectStore, Store
 from sora.store.memory_accounts import MemoryAccounts
 from sora.store.memory_audit import MemoryAudit
 from sora.store.memory_bodies import MemoryBodies
 from sora.store.memory_mailboxes import MemoryMailboxes
 from sora.store.memory_messages import MemoryMessages
+from sora.store.memory_quota import MemoryQuotas
 from sora.store.memory_state import EVERY, Listener, State, fired
 from sora.store.model import BodyRef
+from sora.store.quotas import Quotas
 
 
 class MemoryFeed:
@@ -49,8 +52,11 @@ class MemoryFeed:
 class MemoryStore:
     """`interfaces.Store` in memory; all its Deferreds have fired when they are returned."""
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, *, quota: Limits = NO_LIMITS) -> None:
+        """`quota` holds for accounts that have none of their own."""
         self.state = State(clock)
+        self.state.quota = quota
+        self.quotas: Quotas = MemoryQuotas(self.state)
         self.accounts: Accounts = MemoryAccounts(self.state)
         self.mailboxes: Mailboxes = MemoryMailboxes(self.state)
         self.messages: Messages = MemoryMessages(self.state)

@@ -11,6 +11,7 @@ from sora.core.criteria import Criteria
 from sora.core.errors import SoraError, UidsExhausted
 from sora.core.flags import DELETED, Change
 from sora.core.ids import BodyId, EmailId, MailboxId, ModSeq, Uid
+from sora.store.memory_quota import admit
 from sora.store.memory_search import search
 from sora.store.memory_state import Arrival, State, StoredBody, StoredMailbox, StoredMessage, fired
 from sora.store.model import (
@@ -32,12 +33,17 @@ from sora.store.model import (
 def transfer(
     state: State, source: StoredMailbox, uids: Iterable[int], target: StoredMailbox, *, actor: Actor | None
 ) -> Copied:
-    """Copy messages, or with an `actor` move them. Raises `UidsExhausted`, `LimitReached`, changing nothing."""
+    """Copy messages, or with an `actor` move them.
+
+    Raises `UidsExhausted`, `OverQuota`, `LimitReached`, changing nothing.
+    """
     chosen = source.present(uids)
     if not chosen:
         return Copied(target.uid_validity, (), (), target.id)
     if not target.room_for(len(chosen)):
         raise UidsExhausted("no UIDs are left in the target mailbox")
+    if actor is None or source.account != target.account:
+        admit(state, target.account, sum(message.size for message in chosen), len(chosen))
     keywords = _spell_all(target, [message.keywords for message in chosen])
     modseq = target.advance()
     now = state.now()
@@ -97,6 +103,7 @@ class MemoryMessages:
         if not mailbox.room_for(1):
             raise UidsExhausted("no UIDs are left in the mailbox")
         keywords = mailbox.spell(new.keywords)
+        filled = admit(state, mailbox.account, len(new.trace) + new.body.size, 1)
         body = self._body(new.body)
         modseq = modseqs.get(mailbox.id) or modseqs.setdefault(mailbox.id, mailbox.advance())
         mailbox.learn(keywords)
@@ -116,7 +123,7 @@ class MemoryMessages:
         if new.suppress is not None:
             arrival = Arrival(state.seconds(), mailbox.id, message.uid)
             state.arrivals[mailbox.account, body.id, new.suppress[0]] = arrival
-        return Inserted(mailbox.uid_validity, Uid(message.uid), ModSeq(modseq), body=body.ref)
+        return Inserted(mailbox.uid_validity, Uid(message.uid), ModSeq(modseq), body=body.ref, filled=filled)
 
     def _duplicate(self, mailbox: StoredMailbox, new: NewMessage) -> Inserted | None:
         body = self._state.bodies_by_hash.get((new.body.scope, new.body.hash))
@@ -254,6 +261,14 @@ def _listed(messages: Sequence[StoredMessage], want: Want) -> Listed:
         found.structures = [message.body.described.structure for message in messages]
     if want & Want.BODY:
         found.bodies = [message.body.described.body for message in messages]
+    if want & Want.SAVE_DATE:
+        found.save_dates = [math.floor(message.save_date.timestamp()) for message in messages]
+    if want & Want.EMAIL:
+        found.emails = [message.email for message in messages]
+    if want & Want.THREAD:
+        found.threads = [message.body.described.thread for message in messages]
+    if want & Want.PREVIEW:
+        found.previews = [message.body.described.preview.encode("utf-8", "replace") for message in messages]
     return found
 
 
@@ -264,8 +279,10 @@ def _fetched(message: StoredMessage, want: Want) -> FetchRow:
         row.internal_date = message.internal_date
     if want & Want.SAVE_DATE:
         row.save_date = message.save_date
-    if want & Want.DATES:
-        row.email, row.thread = message.email, described.thread
+    if want & Want.EMAIL:
+        row.email = message.email
+    if want & Want.THREAD:
+        row.thread = described.thread
     if want & Want.SIZE:
         row.size = message.size
     if want & Want.ENVELOPE:

@@ -19,6 +19,7 @@ from sora.core.errors import LimitReached, NoSuchAccount, NoSuchMailbox
 from sora.core.events import FeedLost, MailboxChanged
 from sora.core.flags import DELETED, SEEN
 from sora.core.ids import UID_MAX, AccountId, BodyId, EmailId, MailboxId, ModSeq
+from sora.core.quota import Limits
 from sora.mime.description import Described
 from sora.store.model import AccountStatus, Actor, BodyRef, Columns, Credential, MailboxRow, Reach
 
@@ -175,6 +176,8 @@ class StoredAccount:
     deleted_at: float | None = None
     subscriptions: set[str] = attrs.Factory(set)
     mailboxes: dict[str, StoredMailbox] = attrs.Factory(dict)
+    quota: Limits | None = None
+    """None: the defaults."""
 
 
 @attrs.define(eq=False)
@@ -201,6 +204,9 @@ class State:
         self.discarded: dict[str, None] = {}
         """Object keys to delete, oldest first."""
         self.listeners: dict[MailboxId, list[Listener]] = {}
+        self.quota = Limits()
+        """What holds for accounts that have no quota of their own."""
+        self.domain_quotas: dict[str, Limits] = {}
         self._numbers = {"account": 0, "credential": 0, "mailbox": 0, "body": 0, "email": 0, "uid_validity": 0}
 
     def number(self, of: str) -> int:

@@ -10,6 +10,7 @@ import attrs
 
 from sora.core.flags import Change
 from sora.core.ids import AccountId, BodyId, EmailId, MailboxId, ModSeq, ThreadId, Uid
+from sora.core.quota import Filled
 from sora.mime.description import Described
 
 # ---------------------------------------------------------------- accounts
@@ -248,6 +249,8 @@ class Inserted:
     """The message was there already; the numbers are those of the earlier copy, or 0 if it has moved on."""
     body: BodyRef | None = None
     """Where the body is, so that the writer can fill caches."""
+    filled: Filled | None = None
+    """How full it made the account, if that has a quota."""
 
 
 class Want(Flag):
@@ -255,7 +258,8 @@ class Want(Flag):
 
     INTERNAL_DATE = auto()
     SAVE_DATE = auto()
-    DATES = INTERNAL_DATE | SAVE_DATE
+    EMAIL = auto()
+    THREAD = auto()
     SIZE = auto()
     ENVELOPE = auto()
     STRUCTURE = auto()
@@ -265,7 +269,7 @@ class Want(Flag):
     BYTES = auto()
     """trace and body reference"""
     PREVIEW = auto()
-    LISTED = INTERNAL_DATE | SIZE | ENVELOPE | STRUCTURE | BODY
+    LISTED = INTERNAL_DATE | SAVE_DATE | EMAIL | THREAD | SIZE | ENVELOPE | STRUCTURE | BODY | PREVIEW
     """What a listing may ask for."""
 
 
@@ -303,6 +307,12 @@ class Listed:
     envelopes: Sequence[bytes] = ()
     structures: Sequence[bytes] = ()
     bodies: Sequence[bytes] = ()
+    save_dates: Sequence[int] = ()
+    """As `internal_dates`."""
+    emails: Sequence[int] = ()
+    threads: Sequence[int] = ()
+    previews: Sequence[bytes] = ()
+    """UTF-8."""
 
 
 @attrs.frozen

@@ -83,10 +83,11 @@ CREATE FUNCTION insert_messages(
     displays_from text[], displays_to text[], message_ids text[], answers text[], references_of text[],
     previews text[], completes boolean[], fields_of text[], header_texts text[], texts text[],
     boxes bigint[], body_ordinals integer[], traces bytea[], bits smallint[], words jsonb, dates timestamptz[],
-    lines bytea[], windows double precision[], surplus text[], keywords_max integer
+    lines bytea[], windows double precision[], surplus text[], keywords_max integer,
+    storage_default bigint, messages_default bigint
 ) RETURNS TABLE (
     ordinal integer, outcome text, uid_validity bigint, uid bigint, modseq bigint,
-    body_id bigint, object_key text, stored boolean
+    body_id bigint, object_key text, stored boolean, filled integer[]
 ) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
@@ -115,6 +116,17 @@ DECLARE
     more_words text[] := '{}';
     announced bigint[];
     announced_modseqs bigint[];
+    -- Accounts that have a quota, what they may hold, hold, and may still take.
+    room record;
+    limited bigint[];
+    storage_max bigint[];
+    messages_max bigint[];
+    storage bigint[];
+    messages bigint[];
+    storage_left bigint[];
+    messages_left bigint[];
+    place integer;
+    octets bigint;
 BEGIN
     SELECT i.ids, i.made INTO ids, made
       FROM insert_bodies(scopes, hashes, sizes, keys, datas, sent_ats, sent_days, threads, envelopes, structures,
@@ -135,6 +147,15 @@ BEGIN
         END LOOP;
     END IF;
 
+    FOR room IN SELECT * FROM quota_room(boxes, storage_default, messages_default) LOOP
+        limited := limited || room.account;
+        storage_max := storage_max || room.storage_max;
+        messages_max := messages_max || room.messages_max;
+        storage := storage || room.storage;
+        messages := messages || room.messages;
+        storage_left := storage_left || room.storage_left;
+        messages_left := messages_left || room.messages_left;
+    END LOOP;
     PERFORM FROM mailboxes AS b WHERE b.id = ANY (boxes) ORDER BY b.id FOR NO KEY UPDATE;
     FOR one IN
         SELECT m.box, m.o::integer AS o, m.b, m.line, m.seconds, words -> m.o::text AS words,
@@ -203,6 +224,22 @@ BEGIN
             END IF;
             known := merged;
             spelled := keywords_spelled(merged, wanted);
+        END IF;
+        filled := NULL;
+        place := array_position(limited, one.account_id);
+        IF place IS NOT NULL THEN
+            octets := sizes[one.b] + length(traces[one.o]);
+            IF octets > storage_left[place] OR messages_left[place] < 1 THEN
+                outcome := 'quota';
+                RETURN NEXT;
+                CONTINUE;
+            END IF;
+            filled := ARRAY[thousandths(storage[place], storage_max[place], messages[place], messages_max[place]),
+                            thousandths(storage[place] + octets, storage_max[place], messages[place] + 1, messages_max[place])];
+            storage[place] := storage[place] + octets;
+            messages[place] := messages[place] + 1;
+            storage_left[place] := storage_left[place] - octets;
+            messages_left[place] := messages_left[place] - 1;
         END IF;
 
         uid := next_uid;

@@ -93,7 +93,8 @@ COMMENT ON FUNCTION expunge_messages IS 'Turn messages that are \Deleted (of tho
 
 CREATE FUNCTION transfer_messages(
     source_id bigint, uids bigint[], target_id bigint, target_account bigint, target_name text, moving boolean,
-    keywords_max integer, who_account bigint, who_address text, protocol text, session text
+    keywords_max integer, who_account bigint, who_address text, protocol text, session text,
+    storage_default bigint DEFAULT NULL, messages_default bigint DEFAULT NULL
 ) RETURNS TABLE (uid_validity bigint, source_octets bytea, first_uid bigint, target_box bigint, left_modseq bigint)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -104,9 +105,16 @@ DECLARE
     merged text[];
     fresh bigint;
     left_at bigint;
+    room_octets bigint;
+    room_messages bigint;
 BEGIN
     IF target_id IS NULL THEN
         SELECT id INTO target_id FROM mailboxes WHERE account_id = target_account AND name = target_name;
+    END IF;
+    -- What moves within an account adds nothing to it.
+    IF NOT moving OR (SELECT min(account_id) < max(account_id) FROM mailboxes WHERE id IN (source_id, target_id)) THEN
+        SELECT storage_left, messages_left INTO room_octets, room_messages
+          FROM quota_room(ARRAY[target_id], storage_default, messages_default);
     END IF;
     PERFORM 1 FROM mailboxes WHERE id IN (source_id, target_id) ORDER BY id FOR NO KEY UPDATE;
     SELECT * INTO source FROM mailboxes WHERE id = source_id;
@@ -130,6 +138,9 @@ BEGIN
     IF total.n = 0 THEN
         RETURN NEXT;
         RETURN;
+    END IF;
+    IF total.size > room_octets OR total.n > room_messages THEN
+        RAISE EXCEPTION USING ERRCODE = 'SO007', MESSAGE = 'the quota leaves no room for these messages';
     END IF;
     IF target.uid_next + total.n - 1 > 4294967295 THEN
         RAISE EXCEPTION USING ERRCODE = 'SO005', MESSAGE = 'the target mailbox has no UIDs left';

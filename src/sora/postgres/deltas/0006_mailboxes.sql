@@ -43,7 +43,7 @@ CREATE FUNCTION parents_of(name text) RETURNS SETOF text LANGUAGE sql IMMUTABLE 
 $$;
 
 CREATE FUNCTION create_mailbox(
-    account bigint, new_name text, use text, subscribed boolean, mailboxes_max integer
+    account bigint, new_name text, use text, subscribed boolean, mailboxes_max integer, mailboxes_default bigint DEFAULT NULL
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     made bigint;
@@ -58,6 +58,7 @@ BEGIN
     IF (SELECT count(*) FROM mailboxes WHERE account_id = account) > mailboxes_max THEN
         RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many mailboxes';
     END IF;
+    PERFORM quota_admits_mailboxes(account, mailboxes_default);
     IF subscribed THEN
         INSERT INTO subscriptions (account_id, name) VALUES (account, new_name) ON CONFLICT DO NOTHING;
     END IF;
