@@ -226,7 +226,7 @@ class FetchContract(StoreContract):
         self.assertEqual((row.envelope, row.structure, row.body), (held.envelope, held.structure, held.body))
         self.assertEqual(row.preview, "Hello there")
         self.assertEqual((row.internal_date, row.size, row.trace, row.header, row.ref), (None,) * 5)
-        row = await self.fetched(done.uid, Want.DATES | Want.SIZE)
+        row = await self.fetched(done.uid, Want.INTERNAL_DATE | Want.SAVE_DATE | Want.SIZE)
         self.assertEqual((row.internal_date, row.size), (date, len(raw) + len(new.trace)))
         self.assertEqual((row.envelope, row.trace, row.header, row.ref), (None,) * 4)
         row = await self.fetched(done.uid, Want.HEADER)
@@ -237,14 +237,14 @@ class FetchContract(StoreContract):
 
     async def test_the_internal_date_is_now_unless_given(self) -> None:
         (uid,) = await self.fill(1)
-        row = await self.fetched(uid, Want.DATES)
+        row = await self.fetched(uid, Want.INTERNAL_DATE | Want.SAVE_DATE)
         self.assertLess(abs(row.internal_date - row.save_date), timedelta(seconds=60))
         self.assertIsNotNone(row.internal_date.tzinfo)
 
     async def test_dates_come_back_in_utc(self) -> None:
         zone = timezone(timedelta(hours=5, minutes=30))
         (done,) = await self.insert(new_message(self.inbox, internal_date=datetime(2026, 2, 3, 4, 5, 6, tzinfo=zone)))
-        row = await self.fetched(done.uid, Want.DATES)
+        row = await self.fetched(done.uid, Want.INTERNAL_DATE | Want.SAVE_DATE)
         self.assertEqual(row.internal_date, datetime(2026, 2, 2, 22, 35, 6, tzinfo=UTC))
         self.assertEqual((row.internal_date.utcoffset(), row.save_date.utcoffset()), (timedelta(0), timedelta(0)))
 
@@ -305,8 +305,9 @@ class FetchContract(StoreContract):
     async def test_email_ids_tell_contents_apart_and_stay_on_copies(self) -> None:
         one, two = await self.fill(2)
         copied = await self.store.messages.copy(self.inbox, [one], self.work)
-        first, second = await self.fetched(one, Want.DATES), await self.fetched(two, Want.DATES)
-        copy = await self.fetched(copied.target[0], Want.DATES, mailbox=self.work)
+        want = Want.INTERNAL_DATE | Want.EMAIL | Want.THREAD
+        first, second = await self.fetched(one, want), await self.fetched(two, want)
+        copy = await self.fetched(copied.target[0], want, mailbox=self.work)
         self.assertNotEqual(first.email, second.email)
         self.assertEqual((copy.email, copy.thread), (first.email, first.thread))
         self.assertEqual(copy.internal_date, first.internal_date)

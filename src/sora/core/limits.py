@@ -21,6 +21,14 @@ SLOW_READER_TIME_MAX: Final = 120.0
 LINGER_TIME_MAX: Final = 30.0
 """Seconds in which a peer must take the last words before its connection is reset."""
 
+# What a peer that sends compressed octets can make us hold and do
+INFLATE_PIECE_MAX: Final = 65_536
+"""Octets expanded at once; the next piece comes when the one before has been carried out."""
+INFLATE_RATIO_MAX: Final = 100
+"""Octets that each octet sent may become in the long run: mail reaches 10, DEFLATE itself can do 1,000."""
+INFLATE_FREE_MAX: Final = 134_217_728
+"""Octets beyond that ratio: a message or two of nothing but zeros, of the largest size."""
+
 # What one connection can make the others wait
 TURN_TIME_MAX: Final = 0.02
 """Seconds after which long work lets others have their turn: well below the 50 ms that anyone would feel."""
@@ -36,6 +44,8 @@ IMAP_LITERAL_MAX_UNAUTHENTICATED: Final = 4_096
 IMAP_LITERALS_MAX: Final = 131_072
 """The sum of all literals of one command but APPEND's message (CVE-2024-34055)."""
 IMAP_LITERAL_COUNT_MAX: Final = 1_000
+IMAP_APPEND_MAX: Final = 134_217_728
+"""All messages of one APPEND together (RFC 3502), as they are held until they are stored; one may have `message_max`."""
 IMAP_DRAIN_MAX: Final = 134_217_728
 """A refused non-synchronizing literal up to this size is read and dropped; above it: BYE."""
 IMAP_NESTING_MAX: Final = 32
@@ -47,8 +57,26 @@ IMAP_SET_RANGES_MAX: Final = 10_000
 IMAP_SEARCH_KEYS_MAX: Final = 1_000
 IMAP_SEARCH_TEXT_MAX: Final = 1_000
 """Octets of one text that is searched for: PostgreSQL's substring search is quadratic in the worst case."""
+IMAP_SORT_KEYS_MAX: Final = 20
+"""Keys of one SORT: twice as many as there are."""
+IMAP_SEARCH_MAILBOXES_MAX: Final = 10_000
+"""Mailboxes of one ESEARCH: all that an account may have."""
+IMAP_SEARCH_TIME_MAX: Final = 30.0
+"""Seconds that one search may take of the database."""
+IMAP_SEARCH_BYTES_MAX: Final = 500
+"""Messages that one search may read whole, because their stored text was cut."""
+IMAP_CONTEXTS_MAX: Final = 8
+"""Searches with UPDATE of one session (RFC 5267 4.3.1)."""
+IMAP_CONTEXT_MESSAGES_MAX: Final = 200_000
+"""Results that the contexts of one session remember together: 8 octets each."""
 IMAP_PATTERN_MAX: Final = 1_024
 """Octets of one LIST pattern."""
+IMAP_NOTIFY_GROUPS_MAX: Final = 32
+"""Groups of events in NOTIFY; their mailboxes together are bounded as one list."""
+IMAP_NOTIFY_EVENTS_MAX: Final = 16
+"""Events of one group in NOTIFY: twice as many as there are."""
+IMAP_LANGUAGES_MAX: Final = 32
+"""Languages that LANGUAGE names."""
 IMAP_FETCH_PAGE: Final = 500
 """Messages read from the database at once while answering FETCH."""
 IMAP_LISTING_PAGE: Final = 1_000

@@ -30,6 +30,8 @@ _TABLE: Final[dict[type[BaseException], tuple[bytes, bytes]]] = {
     errors.MailboxExists: (b"NO", b"ALREADYEXISTS"),
     errors.MailboxNameInvalid: (b"NO", b"CANNOT"),
     errors.MailboxHasChildren: (b"NO", b"CANNOT"),
+    errors.NoSuchMessage: (b"NO", b"NONEXISTENT"),
+    errors.SpecialUseTaken: (b"NO", b"USEATTR"),
     errors.NotPermitted: (b"NO", b"NOPERM"),
     errors.ReadOnly: (b"NO", b"CANNOT"),
     errors.UidsExhausted: (b"NO", b"ALERT"),
@@ -51,7 +53,7 @@ def condition_and_code(error: BaseException) -> tuple[bytes, bytes]:
     return _BUG
 
 
-CREATABLE: Final = frozenset((b"APPEND", b"COPY", b"UID COPY", b"MOVE", b"UID MOVE"))
+CREATABLE: Final = frozenset((b"APPEND", b"COPY", b"UID COPY", b"MOVE", b"UID MOVE", b"REPLACE", b"UID REPLACE"))
 """Commands that tell a client to create a missing mailbox and try again (RFC 3501 6.3.11, 6.4.7, RFC 6851 3)."""
 
 

@@ -3,15 +3,18 @@
 `imap/parse` makes them of `framer.Command`; `front/imap` carries them out. Names are canonical (`imap/mailbox_name`).
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 
 import attrs
 
-from sora.core.criteria import Criteria
 from sora.core.flags import Change
 from sora.core.uidset import UidSet
-from sora.imap.fetch_items import FetchItem
+from sora.imap.fetch_items import FetchItem, FetchModifiers
+from sora.imap.quota_parse import QuotaCommand
+from sora.imap.search_commands import CancelUpdate, MultiSearch, Search, Sort, Thread
+from sora.imap.session_commands import SessionCommand
 
 # ------------------------------------------------------------ any state
 
@@ -121,7 +124,7 @@ class Unsubscribe:
 
 
 class StatusItem(Enum):
-    """What STATUS may ask (RFC 3501 6.3.10, RFC 7162 3.1.7, RFC 8438, RFC 9051 6.3.11)."""
+    """What STATUS may ask (RFC 3501 6.3.10, RFC 7162 3.1.7, RFC 7889, RFC 8438, RFC 8474 4.3, RFC 9208 4.1.4)."""
 
     MESSAGES = b"MESSAGES"
     RECENT = b"RECENT"
@@ -131,6 +134,9 @@ class StatusItem(Enum):
     HIGHESTMODSEQ = b"HIGHESTMODSEQ"
     SIZE = b"SIZE"
     DELETED = b"DELETED"
+    DELETED_STORAGE = b"DELETED-STORAGE"
+    APPENDLIMIT = b"APPENDLIMIT"
+    MAILBOXID = b"MAILBOXID"
 
 
 class ListKind(Enum):
@@ -151,11 +157,13 @@ class Selection(Enum):
 
 
 class Return(Enum):
-    """Return options of LIST (RFC 5258 3.2, RFC 6154 2); STATUS is `ListMailboxes.status`."""
+    """Return options of LIST (RFC 5258 3.2, RFC 6154 2, RFC 8440, RFC 9590); STATUS is `ListMailboxes.status`."""
 
     SUBSCRIBED = b"SUBSCRIBED"
     CHILDREN = b"CHILDREN"
     SPECIAL_USE = b"SPECIAL-USE"
+    MYRIGHTS = b"MYRIGHTS"
+    METADATA = b"METADATA"
 
 
 @attrs.frozen
@@ -167,6 +175,8 @@ class ListMailboxes:
     patterns: tuple[str, ...] = attrs.field(kw_only=True)
     selection: frozenset[Selection] = attrs.field(kw_only=True, default=frozenset())
     returns: frozenset[Return] = attrs.field(kw_only=True, default=frozenset())
+    arguments: Mapping[Return, object] = attrs.field(kw_only=True, factory=dict)
+    """What was said with a return option that takes something: as its reader in `list_parse.ARGUMENTS` gave it."""
     status: tuple[StatusItem, ...] = attrs.field(kw_only=True, default=())
     extended: bool = attrs.field(kw_only=True, default=False)
     """Whether any syntax of RFC 5258 was used; then an empty pattern has no special meaning."""
@@ -186,15 +196,40 @@ class Status:
 
 
 @attrs.frozen
-class Append:
-    """APPEND (RFC 3501 6.3.11); `binary` if the message came as `~{n}` (RFC 3516)."""
+class MessageUrl:
+    """A part that CATENATE takes from a stored message: an IMAP URL as the client wrote it (RFC 4469 3)."""
 
-    mailbox: str
-    message: bytes = attrs.field(repr=False)
+    text: bytes
+
+
+@attrs.frozen
+class NewText:
+    """One message of APPEND or REPLACE (RFC 4466, append-message): the parts of its octets, and its attributes."""
+
+    parts: tuple[bytes | MessageUrl, ...] = attrs.field(repr=False)
     flags: int = attrs.field(kw_only=True, default=0)
     keywords: tuple[str, ...] = attrs.field(kw_only=True, default=())
     internal_date: datetime | None = attrs.field(kw_only=True, default=None)
-    binary: bool = attrs.field(kw_only=True, default=False)
+    utf8: bool = attrs.field(kw_only=True, default=False)
+    """Whether UTF8 (RFC 6855 4) was said of any part."""
+
+
+@attrs.frozen
+class Append:
+    """APPEND (RFC 3501 6.3.11) of one message or several (RFC 3502)."""
+
+    mailbox: str
+    messages: tuple[NewText, ...]
+
+
+@attrs.frozen
+class Replace:
+    """REPLACE and UID REPLACE (RFC 8508): `message` comes, `number` (or UID) goes."""
+
+    number: int
+    mailbox: str
+    message: NewText = attrs.field(kw_only=True)
+    by_uid: bool = attrs.field(kw_only=True)
 
 
 @attrs.frozen
@@ -227,26 +262,6 @@ class Expunge:
     uids: UidSet | None = None
 
 
-class SearchReturn(Enum):
-    """Result options of SEARCH (RFC 4731)."""
-
-    MIN = b"MIN"
-    MAX = b"MAX"
-    ALL = b"ALL"
-    COUNT = b"COUNT"
-
-
-@attrs.frozen
-class Search:
-    """SEARCH and UID SEARCH (RFC 3501 6.4.4); `returns` is None without RETURN (RFC 4731)."""
-
-    criteria: Criteria
-    by_uid: bool = attrs.field(kw_only=True)
-    modseq: bool = attrs.field(kw_only=True, default=False)
-    """Whether MODSEQ was a key: the answer then carries the highest (RFC 7162 3.1.5)."""
-    returns: frozenset[SearchReturn] | None = attrs.field(kw_only=True, default=None)
-
-
 @attrs.define
 class Fetch:
     """FETCH and UID FETCH (RFC 3501 6.4.5); UID is among the items of every UID FETCH."""
@@ -254,7 +269,7 @@ class Fetch:
     numbers: UidSet
     items: tuple[FetchItem, ...]
     by_uid: bool = attrs.field(kw_only=True)
-    changed_since: int | None = attrs.field(kw_only=True, default=None)
+    modifiers: FetchModifiers = attrs.field(kw_only=True, default=FetchModifiers())
 
 
 @attrs.define
@@ -312,17 +327,24 @@ Command = (
     | Unsubscribe
     | ListMailboxes
     | Namespace
+    | SessionCommand
     | Status
     | Append
+    | Replace
     | Idle
     | Check
     | Close
     | Unselect
     | Expunge
     | Search
+    | Sort
+    | Thread
+    | MultiSearch
+    | CancelUpdate
     | Fetch
     | Store
     | Copy
     | Move
+    | QuotaCommand
     | UnknownCommand
 )

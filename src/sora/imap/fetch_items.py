@@ -1,4 +1,7 @@
-"""The only place for what FETCH may ask of a message (RFC 3501 6.4.5, RFC 3516, RFC 7162)."""
+"""The only place for what FETCH may ask of a message and on which conditions.
+
+RFC 3501 6.4.5, RFC 3516, RFC 7162, RFC 8474 5.3, RFC 8514, RFC 8970, RFC 9394.
+"""
 
 from enum import Enum
 
@@ -19,6 +22,10 @@ class Attribute(Enum):
     """The body structure without extension data."""
     BODYSTRUCTURE = b"BODYSTRUCTURE"
     MODSEQ = b"MODSEQ"
+    EMAILID = b"EMAILID"
+    THREADID = b"THREADID"
+    SAVEDATE = b"SAVEDATE"
+    PREVIEW = b"PREVIEW"
 
 
 @attrs.frozen
@@ -56,6 +63,27 @@ class BinarySize:
 
     part: tuple[int, ...]
     name: bytes = attrs.field(kw_only=True)
+
+
+@attrs.frozen
+class Range:
+    """PARTIAL of FETCH (RFC 9394 3.3): the messages from number `first` to number `last` of those named, both counted.
+
+    Numbers begin at 1; `from_end`: from the highest UID downwards.
+    """
+
+    first: int
+    last: int
+    from_end: bool = False
+
+
+@attrs.frozen
+class FetchModifiers:
+    """What stands behind the items of FETCH (RFC 4466 2.4)."""
+
+    changed_since: int | None = None
+    """RFC 7162 3.1.4.1."""
+    partial: Range | None = None
 
 
 FetchItem = Attribute | BodySection | Binary | BinarySize

@@ -1,16 +1,27 @@
 """The only place that reads what FETCH asks for: macros, items, sections, partials, modifiers.
 
-RFC 3501 6.4.5 and 9, RFC 3516 4, RFC 7162 3.1.4. Clients repeat the same items, so what was read is kept.
+RFC 3501 6.4.5 and 9, RFC 3516 4, RFC 7162 3.1.4, RFC 8970 6, RFC 9394 4. Clients repeat the same items, so what
+was read is kept.
 """
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from sora.core import limits
 from sora.core.errors import LimitReached
 from sora.imap import responses
-from sora.imap.fetch_items import Attribute, Binary, BinarySize, BodySection, FetchItem, Partial
+from sora.imap.fetch_items import (
+    Attribute,
+    Binary,
+    BinarySize,
+    BodySection,
+    FetchItem,
+    FetchModifiers,
+    Partial,
+    Range,
+)
 from sora.imap.tokens import MODSEQ_MAX, BadSyntax, Cursor
 from sora.mime.section import Kind, Section
 
@@ -41,33 +52,71 @@ _TEXT_KINDS: Final = {
 _FIELD_NAME = re.compile(rb"[\x21-\x39\x3b-\x7e]+\Z")
 
 
-def parse(cursor: Cursor) -> tuple[tuple[FetchItem, ...], int | None]:
-    """Read items and modifiers to the end; returns the items, each once, and CHANGEDSINCE.
+Asked = tuple[tuple[FetchItem, ...], FetchModifiers]
 
-    Raises `BadSyntax`, `LimitReached`.
-    """
+
+def parse(cursor: Cursor) -> Asked:
+    """Read items, each once, and modifiers, to the end. Raises `BadSyntax`, `LimitReached`."""
     rest = cursor.take_rest(_REMEMBERED_MAX)
     return _read(cursor) if rest is None else _remembered(rest)
 
 
 @lru_cache(maxsize=1024)
-def _remembered(text: bytes) -> tuple[tuple[FetchItem, ...], int | None]:
+def _remembered(text: bytes) -> Asked:
     return _read(Cursor((text,)))
 
 
-def _read(cursor: Cursor) -> tuple[tuple[FetchItem, ...], int | None]:
+def _read(cursor: Cursor) -> Asked:
     items = _items(cursor)
-    changed_since = None
+    read: dict[str, Any] = {}
     if not cursor.at_end:
         cursor.space()
         for _ in cursor.members("modifiers", items_max=8):
             name = cursor.keyword("a modifier")
-            if name != b"CHANGEDSINCE" or changed_since is not None:
+            field = _MODIFIERS.get(name)
+            if field is None or field[0] in read:
                 raise BadSyntax("unknown or repeated FETCH modifier")
-            cursor.space()
-            changed_since = cursor.number(MODSEQ_MAX)
+            read[field[0]] = field[1](cursor)
     cursor.finish()
-    return items, changed_since
+    return items, FetchModifiers(**read) if read else _NO_MODIFIERS
+
+
+def _changed_since(cursor: Cursor) -> int:
+    cursor.space()
+    return cursor.number(MODSEQ_MAX)
+
+
+def _range(cursor: Cursor) -> Range:
+    cursor.space()
+    return partial_range(cursor)
+
+
+def partial_range(cursor: Cursor) -> Range:
+    """Read a range of results (RFC 9394 4): `1:500`, or `-1:-100` from the end."""
+    from_end = cursor.accept(b"-")
+    one = cursor.number(minimum=1)
+    cursor.expect(b":-" if from_end else b":")
+    other = cursor.number(minimum=1)
+    return Range(min(one, other), max(one, other), from_end)
+
+
+_NO_MODIFIERS: Final = FetchModifiers()
+_MODIFIERS: Final[dict[bytes, tuple[str, Callable[[Cursor], Any]]]] = {
+    b"CHANGEDSINCE": ("changed_since", _changed_since),
+    b"PARTIAL": ("partial", _range),
+}
+"""How each modifier is read, and which field of `FetchModifiers` it sets."""
+
+
+def listed(cursor: Cursor) -> tuple[FetchItem, ...]:
+    """Read items to the parenthesis that closes their list; the one that opens it has been read (RFC 5465 8)."""
+    found = [_item(cursor, cursor.item_name())]
+    while not cursor.accept(b")"):
+        if len(found) == limits.IMAP_LIST_ITEMS_MAX:
+            raise LimitReached(f"more than {limits.IMAP_LIST_ITEMS_MAX} members in one list")
+        cursor.space()
+        found.append(_item(cursor, cursor.item_name()))
+    return tuple(dict.fromkeys(found))
 
 
 def _items(cursor: Cursor) -> tuple[FetchItem, ...]:
@@ -84,9 +133,20 @@ def _item(cursor: Cursor, name: bytes) -> FetchItem:
     if name in _SECTIONED and cursor.accept(b"["):
         return _body(cursor, name) if name.startswith(b"BODY") else _binary(cursor, name)
     item = _NAMED.get(name)
+    if item is Attribute.PREVIEW:
+        # Previews are stored, so that what may wait for them (RFC 8970 4.1) need not.
+        cursor.accept(b" (LAZY)")
     if item is None:
         raise BadSyntax(f"unknown FETCH item {name[:30].decode('ascii', 'replace')}")
     return item
+
+
+def section(text: bytes) -> Section:
+    """Read a section as it stands between brackets (RFC 3501 9, section-spec). Raises `BadSyntax`, `LimitReached`."""
+    cursor = Cursor((text + b"]",))
+    found = _body(cursor, b"BODY.PEEK").section
+    cursor.finish()
+    return found
 
 
 def _body(cursor: Cursor, name: bytes) -> BodySection:

@@ -22,7 +22,9 @@ from sora.core import limits
 
 TAG_MAX: Final = 256
 """Octets of a tag; longer ones are malformed."""
-WAITS_AFTER: Final = frozenset((b"LOGIN", b"AUTHENTICATE", b"IDLE", b"STARTTLS", b"LOGOUT"))
+WAITS_AFTER: Final = frozenset(
+    (b"LOGIN", b"AUTHENTICATE", b"IDLE", b"STARTTLS", b"LOGOUT", b"COMPRESS", b"UNAUTHENTICATE")
+)
 """Commands after which the meaning of the next octet depends on the server's answer."""
 
 
@@ -101,6 +103,8 @@ _COMMAND = re.compile(rb"(" + _TAG + rb") (" + _NAME + rb")(?: (.*))?\Z", re.DOT
 _TAGGED = re.compile(rb"(" + _TAG + rb")(?: |\Z)")
 _NAMED = re.compile(_TAG + rb" (" + _NAME + rb")(?: |\Z)")
 _LITERAL = re.compile(rb"\{([0-9]+)(\+?)\}\Z")
+_WORDS_BEFORE_MESSAGE: Final = {b"APPEND": 1, b"REPLACE": 2, b"UID REPLACE": 2}
+"""How many words stand before a message at least: the mailbox, and what it replaces."""
 _TAIL: Final = 64
 """Octets kept of the end of a line too long to keep, to see whether a literal follows."""
 _HUGE: Final = 1 << 63
@@ -371,14 +375,19 @@ class Framer:
         self._count += 1
         if self._count > limits.IMAP_LITERAL_COUNT_MAX:
             return Refusal.COUNT
-        if self._authenticated and self._name == b"APPEND" and (self._count > 1 or self._parts[0].strip(b" ~")):
-            # The mailbox has been named, so this is (part of) the message.
+        if self._authenticated and self._is_message():
             self._messages += size
-            return Refusal.MESSAGE if self._messages > self._append_max else None
+            together_max = max(self._append_max, limits.IMAP_APPEND_MAX)
+            return Refusal.MESSAGE if size > self._append_max or self._messages > together_max else None
         self._taken += size
         if size > self._literal_max:
             return Refusal.LITERAL
         return Refusal.LITERALS if self._taken > self._literals_max else None
+
+    def _is_message(self) -> bool:
+        """Tell whether the literal that begins is (part of) a message: all words before it have been said."""
+        words = _WORDS_BEFORE_MESSAGE.get(self._name)
+        return words is not None and (self._count > 1 or len(self._parts[0].strip(b" ~").split()) >= words)
 
     def _finish(self, event: Command | Refused | Malformed, events: list[Event]) -> None:
         events.append(event)

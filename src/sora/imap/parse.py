@@ -12,11 +12,19 @@ from typing import Final
 from sora.core import limits
 from sora.core.errors import LimitReached
 from sora.core.flags import Change
-from sora.imap import commands as c
-from sora.imap import criteria, fetch_parse, framer, mailbox_name
+from sora.imap import commands as c, session_parse
+from sora.imap import fetch_parse, framer, mailbox_name, quota_parse
 from sora.imap.append_parse import parse_append, parse_replace
 from sora.imap.fetch_items import Attribute, FetchItem, FetchModifiers
 from sora.imap.list_parse import parse_list, parse_lsub, parse_xlist, status_items
+from sora.imap.search_parse import (
+    parse_cancel_update,
+    parse_multi_search,
+    parse_search,
+    parse_sort,
+    parse_thread,
+)
+from sora.imap.session_commands import Unauthenticate
 from sora.imap.tokens import MODSEQ_MAX, BadSyntax, Cursor
 
 _ID_FIELDS_MAX: Final = 30
@@ -164,30 +172,6 @@ def _uid_expunge(cursor: Cursor) -> c.Command:
     return c.Expunge(cursor.sequence_set())
 
 
-def _search(*, by_uid: bool) -> Callable[[Cursor], c.Command]:
-    def read(cursor: Cursor) -> c.Command:
-        returns = None
-        if cursor.accept(b"RETURN "):
-            returns = frozenset(_search_return(cursor) for _ in cursor.members("result options", items_max=16))
-            returns = returns or frozenset((c.SearchReturn.ALL,))
-            cursor.space()
-        charset = b"UTF-8"
-        if cursor.accept(b"CHARSET "):
-            charset = cursor.astring("a charset")
-            cursor.space()
-        found, modseq = criteria.parse(cursor, charset)
-        return c.Search(found, by_uid=by_uid, modseq=modseq, returns=returns)
-
-    return read
-
-
-def _search_return(cursor: Cursor) -> c.SearchReturn:
-    try:
-        return c.SearchReturn(cursor.keyword("a result option"))
-    except ValueError:
-        raise BadSyntax("unknown result option of SEARCH") from None
-
-
 def _fetch(cursor: Cursor) -> c.Command:
     numbers = cursor.sequence_set()
     cursor.space()
@@ -259,6 +243,7 @@ _SIMPLE: Final[dict[bytes, c.Command]] = {
     b"LOGOUT": c.Logout(),
     b"STARTTLS": c.StartTls(),
     b"NAMESPACE": c.Namespace(),
+    b"UNAUTHENTICATE": Unauthenticate(),
     b"IDLE": c.Idle(),
     b"CHECK": c.Check(),
     b"CLOSE": c.Close(),
@@ -266,6 +251,7 @@ _SIMPLE: Final[dict[bytes, c.Command]] = {
     b"EXPUNGE": c.Expunge(),
 }
 _READERS: Final[dict[bytes, Callable[[Cursor], c.Command]]] = {
+    **session_parse.READERS,
     b"ID": _id,
     b"LOGIN": _login,
     b"AUTHENTICATE": _authenticate,
@@ -285,8 +271,15 @@ _READERS: Final[dict[bytes, Callable[[Cursor], c.Command]]] = {
     b"REPLACE": parse_replace(by_uid=False),
     b"UID REPLACE": parse_replace(by_uid=True),
     b"UID EXPUNGE": _uid_expunge,
-    b"SEARCH": _search(by_uid=False),
-    b"UID SEARCH": _search(by_uid=True),
+    **quota_parse.READERS,
+    b"SEARCH": parse_search(by_uid=False),
+    b"UID SEARCH": parse_search(by_uid=True),
+    b"SORT": parse_sort(by_uid=False),
+    b"UID SORT": parse_sort(by_uid=True),
+    b"THREAD": parse_thread(by_uid=False),
+    b"UID THREAD": parse_thread(by_uid=True),
+    b"ESEARCH": parse_multi_search,
+    b"CANCELUPDATE": parse_cancel_update,
     b"FETCH": _fetch,
     b"UID FETCH": _uid_fetch,
     b"STORE": _store(by_uid=False),

@@ -222,6 +222,11 @@ def namespace() -> bytes:
     return b'* NAMESPACE (("" "/")) NIL NIL\r\n'
 
 
+def language(tags: Iterable[str]) -> bytes:
+    """Write LANGUAGE (RFC 5255 3.3)."""
+    return b"* LANGUAGE (%b)\r\n" % b" ".join(string(tag.encode("ascii")) for tag in tags)
+
+
 def list_line(
     kind: bytes,
     attributes: Iterable[str],
@@ -276,39 +281,6 @@ def permanent_flags(keywords: Iterable[str] = (), *, settable: bool = True) -> b
         return untagged_ok("no permanent flags permitted", code=b"PERMANENTFLAGS ()")
     words = flag_text(system_flags.SYSTEM_MASK, keywords)
     return untagged_ok("flags permitted", code=b"PERMANENTFLAGS (%b \\*)" % words)
-
-
-def search(numbers: Iterable[int], *, modseq: int | None = None) -> bytes:
-    """Write SEARCH, with the highest modseq of what was found if asked (RFC 7162 3.1.5)."""
-    words = " ".join(map(str, numbers)).encode("ascii")
-    found = b"* SEARCH " + words if words else b"* SEARCH"
-    if modseq is not None and words:
-        return b"%b (MODSEQ %d)\r\n" % (found, modseq)
-    return found + b"\r\n"
-
-
-def esearch(
-    tag: bytes,
-    *,
-    by_uid: bool,
-    minimum: int | None = None,
-    maximum: int | None = None,
-    count: int | None = None,
-    everything: Sequence[int] | None = None,
-    modseq: int | None = None,
-) -> bytes:
-    """Write ESEARCH (RFC 4731 3.1); what is None is left out, and ALL of nothing too."""
-    parts = [b"* ESEARCH (TAG %b)" % string(tag)]
-    if by_uid:
-        parts.append(b"UID")
-    for name, number in ((b"MIN", minimum), (b"MAX", maximum), (b"COUNT", count)):
-        if number is not None:
-            parts.append(b"%b %d" % (name, number))
-    if everything:
-        parts.append(b"ALL " + compact(everything).encode("ascii"))
-    if modseq is not None:
-        parts.append(b"MODSEQ %d" % modseq)
-    return b" ".join(parts) + b"\r\n"
 
 
 # ------------------------------------------------------------ response codes
@@ -375,7 +347,9 @@ SHAPE_SIZE: Final = b"RFC822.SIZE %d"
 SHAPE_ENVELOPE: Final = b"ENVELOPE %b"
 SHAPE_BODY: Final = b"BODY %b"
 SHAPE_STRUCTURE: Final = b"BODYSTRUCTURE %b"
-_LONG: Final = frozenset((SHAPE_ENVELOPE, SHAPE_BODY, SHAPE_STRUCTURE))
+SHAPE_SAVE_DATE: Final = b"SAVEDATE %b"
+SHAPE_PREVIEW: Final = b"PREVIEW %b"
+_LONG: Final = frozenset((SHAPE_ENVELOPE, SHAPE_BODY, SHAPE_STRUCTURE, SHAPE_PREVIEW))
 
 
 def piece_uid(uid: int) -> bytes:

@@ -8,6 +8,8 @@ from functools import cache
 from typing import Final
 
 from sora.imap import commands as c
+from sora.imap import quota_parse as q
+from sora.imap import session_commands as s
 
 
 class State(Enum):
@@ -28,8 +30,14 @@ ALLOWED: Final[dict[type, frozenset[State]]] = {
     **dict.fromkeys((c.Capability, c.Noop, c.Logout, c.Id, c.UnknownCommand), _ANY),
     **dict.fromkeys((c.StartTls, c.Login, c.Authenticate), _BEFORE),
     **dict.fromkeys((c.Enable, c.Select, c.Create, c.Delete, c.Rename, c.Subscribe, c.Unsubscribe), _AFTER),
+    **dict.fromkeys((q.GetQuota, q.GetQuotaRoot, q.SetQuota), _AFTER),
     **dict.fromkeys((c.ListMailboxes, c.Namespace, c.Status, c.Append, c.Idle), _AFTER),
+    **dict.fromkeys((s.Compress, s.Unauthenticate, s.Notify), _AFTER),
+    s.Language: _ANY,
     **dict.fromkeys((c.Check, c.Close, c.Unselect, c.Expunge, c.Search, c.Fetch, c.Store, c.Copy, c.Move), _INSIDE),
+    c.Replace: _INSIDE,
+    **dict.fromkeys((c.Sort, c.Thread, c.CancelUpdate), _INSIDE),
+    c.MultiSearch: _AFTER,
 }
 """In which states each command class is allowed; otherwise it is answered BAD."""
 
@@ -62,6 +70,11 @@ AUTHENTICATED: Final = (
     b"CREATE-SPECIAL-USE",
     b"BINARY",
     b"XLIST",
+    b"QUOTA",
+    b"QUOTA=RES-STORAGE",
+    b"QUOTA=RES-MESSAGE",
+    b"QUOTA=RES-MAILBOX",
+    b"QUOTASET",
 )
 """After login: one line each, in no order that means anything."""
 
@@ -72,9 +85,17 @@ NEEDED: Final[dict[type, bytes]] = {
     c.Id: b"ID",
     c.Enable: b"ENABLE",
     c.Idle: b"IDLE",
+    q.GetQuota: b"QUOTA",
+    q.GetQuotaRoot: b"QUOTA",
+    q.SetQuota: b"QUOTASET",
     c.Namespace: b"NAMESPACE",
     c.Unselect: b"UNSELECT",
     c.Move: b"MOVE",
+    s.Compress: b"COMPRESS=DEFLATE",
+    s.Unauthenticate: b"UNAUTHENTICATE",
+    s.Language: b"LANGUAGE",
+    s.Notify: b"NOTIFY",
+    c.Replace: b"REPLACE",
 }
 """The capability that a command belongs to: where that is hidden the command is not known."""
 
@@ -86,6 +107,12 @@ def advertised(state: State, *, plaintext_permitted: bool, starttls: bool = Fals
     if plaintext_permitted:
         return PERMITTED_STARTTLS if starttls else PERMITTED
     return REFUSED_STARTTLS if starttls else REFUSED
+
+
+@cache
+def offers(name: bytes, shown: bytes) -> bool:
+    """Tell whether a capability, in capitals, is in a list that `capabilities` made."""
+    return name in shown.upper().split()
 
 
 @cache

@@ -6,7 +6,7 @@ store before it begins, and their object is deleted again if the transaction cer
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Final, Protocol, TypeVar
@@ -18,10 +18,10 @@ from twisted.logger import Logger
 
 from sora.core import limits
 from sora.core.errors import CommitUnknown, MessageTooLarge, SoraError
-from sora.core.ids import AccountId, MailboxId, ModSeq
+from sora.core.ids import AccountId, MailboxId, ModSeq, Uid
 from sora.mime.description import Described
 from sora.store.interfaces import BodyReader, Mailboxes, Messages, ObjectStore
-from sora.store.model import Inserted, Named, NewBody, NewMessage, Want
+from sora.store.model import Actor, Inserted, Named, NewBody, NewMessage, Want
 
 T = TypeVar("T")
 
@@ -53,6 +53,17 @@ class Examined:
     raw: bytes
     hash: bytes
     described: Described
+
+
+@attrs.define
+class NewMail:
+    """A message as a client gives it to be stored."""
+
+    raw: bytes
+    flags: int = attrs.field(kw_only=True, default=0)
+    keywords: tuple[str, ...] = attrs.field(kw_only=True, default=())
+    internal_date: datetime | None = attrs.field(kw_only=True, default=None)
+    """None: now."""
 
 
 def _examine(raw: bytes) -> Examined:
@@ -155,32 +166,95 @@ class Appender:
         keywords: tuple[str, ...] = (),
         internal_date: datetime | None = None,
     ) -> Inserted:
-        """Store one message as a client gave it (RFC 3501 6.3.11); `domain` as for `scope`.
+        """Store one message as a client gave it (RFC 3501 6.3.11). Raises as `append_all`."""
+        mail = NewMail(raw, flags=flags, keywords=keywords, internal_date=internal_date)
+        return (await self.append_all(mailbox, [mail], account=account, domain=domain))[0]
+
+    async def append_all(
+        self, mailbox: MailboxId | Named, mails: Sequence[NewMail], *, account: AccountId, domain: str
+    ) -> list[Inserted]:
+        """Store messages in one transaction, all or none (RFC 3502); `domain` as for `scope`.
 
         Raises `MessageTooLarge`, `NoSuchMailbox`, `UidsExhausted`, `OverQuota`, `LimitReached`, and
-        `CommitUnknown` only if reading back did not show the message.
+        `CommitUnknown` only if reading back did not show the messages.
         """
-        body = await self.prepare(raw, account=account, domain=domain)
-        message = NewMessage(mailbox, body, flags=flags, keywords=keywords, internal_date=internal_date)
-        outcome: Inserted | Exception
+        messages = await self._prepare_all(mailbox, mails, account=account, domain=domain)
+        return await self._kept(messages, mails, lambda: self._inserted(messages))
+
+    async def replace(
+        self,
+        source: MailboxId,
+        uid: int,
+        mailbox: MailboxId | Named,
+        mail: NewMail,
+        actor: Actor,
+        *,
+        account: AccountId,
+        domain: str,
+    ) -> Inserted:
+        """Store a message and remove another one, both or neither (RFC 8508 3.4).
+
+        Raises as `append_all`, and `NoSuchMessage` if the other one is gone already.
+        """
+        messages = await self._prepare_all(mailbox, [mail], account=account, domain=domain)
+
+        async def insert() -> list[Inserted | Exception]:
+            return [await self._messages.replace(source, uid, messages[0], actor)]
+
+        return (await self._kept(messages, [mail], insert))[0]
+
+    async def _prepare_all(
+        self, mailbox: MailboxId | Named, mails: Sequence[NewMail], *, account: AccountId, domain: str
+    ) -> list[NewMessage]:
+        """Bring bodies where an acknowledgement may rest on them; if one cannot be, none is left."""
+        messages: list[NewMessage] = []
         try:
-            outcome = (await self._messages.insert([message]))[0]
+            for mail in mails:
+                body = await self.prepare(mail.raw, account=account, domain=domain)
+                messages.append(
+                    NewMessage(
+                        mailbox, body, flags=mail.flags, keywords=mail.keywords, internal_date=mail.internal_date
+                    )
+                )
+        except SoraError:
+            await self._discard([one.body.object_key for one in messages if one.body.data is None])
+            raise
+        return messages
+
+    async def _inserted(self, messages: Sequence[NewMessage]) -> list[Inserted | Exception]:
+        if len(messages) == 1:
+            return await self._messages.insert(messages)
+        return list(await self._messages.insert_whole(messages))
+
+    async def _kept(
+        self,
+        messages: Sequence[NewMessage],
+        mails: Sequence[NewMail],
+        insert: Callable[[], Awaitable[list[Inserted | Exception]]],
+    ) -> list[Inserted]:
+        outcomes: list[Inserted | Exception]
+        try:
+            outcomes = await insert()
         except CancelledError:
             raise
+        except CommitUnknown as error:
+            outcomes = await self._witness(messages, error)
         except SoraError as error:
-            outcome = error
-        if isinstance(outcome, CommitUnknown):
-            outcome = await self._witness(mailbox, body, outcome)
-        await self.settle(body, raw, [outcome])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+            outcomes = [error] * len(messages)
+        if len(outcomes) == 1 and isinstance(outcomes[0], CommitUnknown):
+            outcomes = await self._witness(messages, outcomes[0])
+        for message, mail, outcome in zip(messages, mails, outcomes, strict=True):
+            await self.settle(message.body, mail.raw, [outcome])
+        return [_stored(outcome) for outcome in outcomes]
 
-    async def _witness(self, target: MailboxId | Named, body: NewBody, unknown: CommitUnknown) -> Inserted | Exception:
-        """Look for the message whose COMMIT was not answered, by the nonce in its object key.
+    async def _witness(self, messages: Sequence[NewMessage], unknown: CommitUnknown) -> list[Inserted | Exception]:
+        """Look for messages whose COMMIT was not answered, by the nonces in their object keys.
 
-        A body that was there before keeps its earlier key and so has no witness: that stays unknown.
+        They were committed together, under consecutive UIDs: one of them tells of all. A body that was there
+        before keeps its earlier key and so is no witness: if there is no other, that stays unknown.
         """
+        target = messages[0].mailbox
+        places = {message.body.object_key: place for place, message in enumerate(messages)}
         try:
             mailbox = target
             if isinstance(mailbox, Named):
@@ -189,15 +263,30 @@ class Appender:
             since = ModSeq(max(0, row.highest_modseq - WITNESS_MODSEQS))
             changes = await self._mailboxes.changes(mailbox, since)
             modseqs = dict(zip(changes.columns.uids, changes.columns.modseqs, strict=True))
-            for found in await self._messages.fetch(mailbox, list(modseqs), Want.BYTES):
-                if found.ref is not None and found.ref.object_key == body.object_key:
-                    modseq = ModSeq(modseqs[found.uid])
-                    return Inserted(row.uid_validity, found.uid, modseq, body=found.ref)
+            rows = {found.uid: found for found in await self._messages.fetch(mailbox, list(modseqs), Want.BYTES)}
+            for found in rows.values():
+                if found.ref is not None and found.ref.object_key in places:
+                    first = found.uid - places[found.ref.object_key]
+                    return [
+                        Inserted(
+                            row.uid_validity,
+                            Uid(first + place),
+                            ModSeq(modseqs[found.uid]),
+                            body=rows[Uid(first + place)].ref if first + place in rows else None,
+                        )
+                        for place in range(len(messages))
+                    ]
         except CancelledError:
             raise
         except SoraError as error:
             self.log.warn("reading back an append whose commit was not answered failed: {error}", error=error)
-        return unknown
+        return [unknown] * len(messages)
+
+
+def _stored(outcome: Inserted | Exception) -> Inserted:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 def _may_refer(key: str, outcome: Inserted | Exception) -> bool:

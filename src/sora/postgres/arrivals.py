@@ -19,11 +19,16 @@ from sora.postgres.statement import integers
 from sora.postgres.work import Database
 from sora.store.model import BodyRef, Inserted, Named, NewBody, NewMessage
 
-_BODIES: Final = """
+BODIES: Final = """
     %(scopes)s, %(hashes)s, %(sizes)s, %(keys)s, %(datas)s, %(sent_ats)s, %(sent_days)s, %(threads)s, %(envelopes)s,
     %(structures)s, %(plain_structures)s, %(headers)s, %(subjects)s, %(base_subjects)s, %(sorts_from)s, %(sorts_to)s,
     %(sorts_cc)s, %(displays_from)s, %(displays_to)s, %(message_ids)s, %(answers)s, %(references_of)s, %(previews)s,
     %(completes)s, %(fields_of)s, %(header_texts)s, %(texts)s"""
+# A mailbox that is named is found as the statement begins; 0 is none.
+BOXES_NAMED: Final = """
+    ARRAY(SELECT coalesce(u.id, (SELECT b.id FROM mailboxes AS b WHERE b.account_id = u.account AND b.name = u.name), 0)
+            FROM unnest(%(boxes)s::bigint[], %(accounts)s::bigint[], %(names)s::text[])
+                 WITH ORDINALITY AS u (id, account, name, n) ORDER BY u.n)"""
 _CALL: Final = """
 SELECT json_agg(json_build_array(ordinal, outcome, uid_validity, uid, modseq, body_id, object_key, stored,
                                  filled))::text
@@ -32,15 +37,11 @@ SELECT json_agg(json_build_array(ordinal, outcome, uid_validity, uid, modseq, bo
     {boxes}, %(body_ordinals)s, %(traces)s, %(bits)s, %(words)s, %(dates)s, %(lines)s, %(windows)s, %(surplus)s,
     %(keywords_max)s, %(storage_default)s, %(messages_default)s)
 """
-_INSERT: Final = BinaryStatement(_CALL.format(bodies=_BODIES, boxes="%(boxes)s"))
-# A mailbox that is named is found as this statement begins; 0 is none.
+_INSERT: Final = BinaryStatement(_CALL.format(bodies=BODIES, boxes="%(boxes)s"))
 _INSERT_NAMED: Final = BinaryStatement(
     _CALL.format(
-        bodies=_BODIES,
-        boxes="""
-    ARRAY(SELECT coalesce(u.id, (SELECT b.id FROM mailboxes AS b WHERE b.account_id = u.account AND b.name = u.name), 0)
-            FROM unnest(%(boxes)s::bigint[], %(accounts)s::bigint[], %(names)s::text[])
-                 WITH ORDINALITY AS u (id, account, name, n) ORDER BY u.n)""",
+        bodies=BODIES,
+        boxes=BOXES_NAMED,
     )
 )
 IN_FLIGHT_MAX: Final = 2
@@ -61,7 +62,7 @@ class Arrivals:
     def __init__(self, database: Database, *, quota: Limits = NO_LIMITS) -> None:
         """`quota` holds for accounts that have none of their own."""
         self._database = database
-        self._defaults = {"storage_default": _plain(quota.storage), "messages_default": _plain(quota.messages)}
+        self.defaults = {"storage_default": _plain(quota.storage), "messages_default": _plain(quota.messages)}
         self._batches: Batches[Sequence[NewMessage], list[Outcome]] = Batches(
             self._send,
             reactor=database.pool.reactor,
@@ -90,15 +91,15 @@ class Arrivals:
         ]
         chosen = [index for index, outcome in enumerate(outcomes) if outcome is None]
         if chosen:
-            named, parameters = _parameters([messages[index] for index in chosen])
-            rows = await self._database.change(_INSERT_NAMED if named else _INSERT, parameters | self._defaults)
+            named, parameters = parameters_of([messages[index] for index in chosen])
+            rows = await self._database.change(_INSERT_NAMED if named else _INSERT, parameters | self.defaults)
             for row in json.loads(rows[0][0]):
                 index = chosen[row[0] - 1]
-                outcomes[index] = _outcome(row, messages[index].body)
+                outcomes[index] = outcome(row, messages[index].body)
         return [outcome if outcome is not None else CommitUnknown("no answer for a message") for outcome in outcomes]
 
 
-def _parameters(messages: list[NewMessage]) -> tuple[bool, dict[str, Any]]:
+def parameters_of(messages: list[NewMessage]) -> tuple[bool, dict[str, Any]]:
     """Return whether mailboxes are named, and what the statement takes."""
     kept: dict[tuple[str, bytes], NewBody] = {}
     surplus: list[str] = []
@@ -202,21 +203,22 @@ def _boxes(mailboxes: "list[MailboxId | Named]") -> dict[str, Any]:
     }
 
 
-def _outcome(row: list[Any], body: NewBody) -> Outcome:
-    _, outcome, uid_validity, uid, modseq, body_id, object_key, stored, filled = row
-    if outcome == "no mailbox":
+def outcome(row: list[Any], body: NewBody) -> Outcome:
+    """Read what `insert_messages` says of a message."""
+    _, word, uid_validity, uid, modseq, body_id, object_key, stored, filled = row
+    if word == "no mailbox":
         return NoSuchMailbox("the mailbox does not exist")
-    if outcome == "uids":
+    if word == "uids":
         return UidsExhausted("the mailbox has no UIDs left")
-    if outcome == "quota":
+    if word == "quota":
         return OverQuota("the quota leaves no room for the message")
-    if outcome == "keywords":
+    if word == "keywords":
         return LimitReached(f"more than {limits.KEYWORDS_MAX} different keywords in one mailbox")
     return Inserted(
         uid_validity=uid_validity,
         uid=Uid(uid),
         modseq=ModSeq(modseq),
-        duplicate=outcome == "duplicate",
+        duplicate=word == "duplicate",
         body=BodyRef(BodyId(body_id), body.hash, body.size, object_key, not stored),
         filled=None if filled is None else Filled(*filled),
     )

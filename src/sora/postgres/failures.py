@@ -17,6 +17,8 @@ NAMED: Final[dict[str, type[errors.SoraError]]] = {
     "SO007": errors.OverQuota,
     "SO008": errors.NoSuchAccount,
     "SO009": errors.AccountExists,
+    "SO010": errors.NoSuchMessage,
+    "SO011": errors.SpecialUseTaken,
 }
 """SQLSTATEs that our own SQL functions raise."""
 

@@ -26,8 +26,20 @@ _COLUMNS: Final[dict[Want, tuple[str, str]]] = {
     Want.ENVELOPE: ("b.envelope", _JOINED.format("envelope")),
     Want.STRUCTURE: ("b.structure", _JOINED.format("structure")),
     Want.BODY: ("b.body", _JOINED.format("body")),
+    Want.SAVE_DATE: ("m.save_date", "string_agg(timestamptz_send(save_date), '')"),
+    Want.EMAIL: ("m.email_id", "string_agg(int8send(email_id), '')"),
+    Want.THREAD: ("m.thread_id", "string_agg(int8send(thread_id), '')"),
+    Want.PREVIEW: ("b.preview", _JOINED.format("convert_to(preview, 'UTF8')")),
 }
-_OF_BODY: Final = Want.ENVELOPE | Want.STRUCTURE | Want.BODY
+_OF_BODY: Final = Want.ENVELOPE | Want.STRUCTURE | Want.BODY | Want.PREVIEW
+_NUMBERS: Final = {Want.SIZE: "sizes", Want.EMAIL: "emails", Want.THREAD: "threads"}
+_DATES: Final = {Want.INTERNAL_DATE: "internal_dates", Want.SAVE_DATE: "save_dates"}
+_TEXTS: Final = {
+    Want.ENVELOPE: "envelopes",
+    Want.STRUCTURE: "structures",
+    Want.BODY: "bodies",
+    Want.PREVIEW: "previews",
+}
 _SECONDS_OF_2000: Final = 946_684_800
 """What PostgreSQL counts microseconds from."""
 
@@ -44,7 +56,8 @@ def _statement(want: Want) -> tuple[OctetStatement, tuple[Want, ...]]:
     ), wanted
 
 
-ASKED_FIRST: Final = ((_statement(Want.LISTED & ~Want.BODY)[0], {"mailbox": 0, "uids": "{}"}),)
+_FIRST: Final = Want.INTERNAL_DATE | Want.SIZE | Want.ENVELOPE | Want.STRUCTURE
+ASKED_FIRST: Final = ((_statement(_FIRST)[0], {"mailbox": 0, "uids": "{}"}),)
 
 
 async def read(database: Database, mailbox: MailboxId, uids: Sequence[int], want: Want) -> Listed:
@@ -59,18 +72,14 @@ async def read(database: Database, mailbox: MailboxId, uids: Sequence[int], want
 
 
 def _put(found: Listed, one: Want, column: Any) -> None:
-    if one is Want.INTERNAL_DATE:
-        found.internal_dates = [moment // 1_000_000 + _SECONDS_OF_2000 for moment in numbers(column, "q")]
-    elif one is Want.SIZE:
-        found.sizes = numbers(column, "q")
+    if one in _DATES:
+        moments = [moment // 1_000_000 + _SECONDS_OF_2000 for moment in numbers(column, "q")]
+        setattr(found, _DATES[one], moments)
+    elif one in _NUMBERS:
+        setattr(found, _NUMBERS[one], numbers(column, "q"))
     else:
         texts = bytes(column).split(b"\0")
         if len(texts) != len(found.uids):
             # Never one message's text in the place of another's.
             raise Corrupt("a description holds a NUL")
-        if one is Want.ENVELOPE:
-            found.envelopes = texts
-        elif one is Want.STRUCTURE:
-            found.structures = texts
-        else:
-            found.bodies = texts
+        setattr(found, _TEXTS[one], texts)

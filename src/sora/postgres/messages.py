@@ -13,7 +13,7 @@ from sora.core.criteria import Criteria
 from sora.core.ids import EmailId, MailboxId, ModSeq, ThreadId, Uid
 from sora.core.quota import NO_LIMITS
 from sora.core.quota import Limits as QuotaLimits
-from sora.postgres import listing
+from sora.postgres import listing, whole
 from sora.postgres.arrivals import Arrivals
 from sora.postgres.flags import Flags
 from sora.postgres.mailboxes import actor_parameters
@@ -123,6 +123,20 @@ class PostgresMessages:
         member that cannot has its error in its place. Cancelling does not undo it.
         """
         return self._arrivals.insert(messages)
+
+    @deferred
+    async def insert_whole(self, messages: Sequence[NewMessage]) -> list[Inserted]:
+        """Insert messages in one transaction, all or none; raises why one of them cannot be."""
+        return await whole.insert(self._database, messages, self._arrivals.defaults)
+
+    @deferred
+    async def replace(self, source: MailboxId, uid: int, message: NewMessage, actor: Actor) -> Inserted:
+        """Insert a message and turn another one into a tombstone, both or neither.
+
+        Raises `NoSuchMessage`, and why the new one cannot be stored.
+        """
+        who = actor_parameters(actor)
+        return await whole.replace(self._database, (source, uid), message, who, self._arrivals.defaults)
 
     @deferred
     async def fetch(self, mailbox: MailboxId, uids: Sequence[int], want: Want) -> list[FetchRow]:

@@ -144,6 +144,18 @@ class Messages(Protocol):
         harm to the others. The Deferred fails only if none could be stored.
         """
 
+    def insert_whole(self, messages: Sequence[NewMessage]) -> "Deferred[list[Inserted]]":
+        """Insert messages in one transaction, all or none, under consecutive UIDs if they go to one mailbox.
+
+        Raises why one of them cannot be, as `insert` says it in its place.
+        """
+
+    def replace(self, source: MailboxId, uid: int, message: NewMessage, actor: Actor) -> "Deferred[Inserted]":
+        """Insert a message and turn another one into a tombstone, both or neither; a quota sees the difference.
+
+        Raises as `insert_whole`, and `NoSuchMessage`.
+        """
+
     def fetch(self, mailbox: MailboxId, uids: Sequence[int], want: Want) -> "Deferred[list[FetchRow]]":
         """Read columns of messages, ascending by UID; messages that are gone are absent."""
 

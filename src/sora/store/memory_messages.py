@@ -8,12 +8,13 @@ from datetime import UTC
 import attrs
 
 from sora.core.criteria import Criteria
-from sora.core.errors import SoraError, UidsExhausted
+from sora.core.errors import NoSuchMessage, SoraError, UidsExhausted
 from sora.core.flags import DELETED, Change
 from sora.core.ids import BodyId, EmailId, MailboxId, ModSeq, Uid
 from sora.store.memory_quota import admit
 from sora.store.memory_search import search
 from sora.store.memory_state import Arrival, State, StoredBody, StoredMailbox, StoredMessage, fired
+from sora.store.memory_whole import whole
 from sora.store.model import (
     Actor,
     Copied,
@@ -93,6 +94,31 @@ class MemoryMessages:
                 results.append(error)
         self._state.announce(*modseqs.items())
         return results
+
+    @fired
+    def insert_whole(self, messages: Sequence[NewMessage]) -> list[Inserted]:
+        """Insert messages, all or none."""
+        modseqs: dict[MailboxId, int] = {}
+        targets = [self._target(message.mailbox) for message in messages]
+        with whole(self._state, *targets):
+            results = [self._insert(message, modseqs) for message in messages]
+        self._state.announce(*modseqs.items())
+        return results
+
+    @fired
+    def replace(self, source: MailboxId, uid: int, message: NewMessage, actor: Actor) -> Inserted:
+        """Insert a message and turn another one into a tombstone, both or neither."""
+        state = self._state
+        modseqs: dict[MailboxId, int] = {}
+        left, target = state.mailbox(source), self._target(message.mailbox)
+        with whole(state, left, target):
+            if uid not in left.messages:
+                raise NoSuchMessage("the message is gone")
+            gone = left.advance()
+            state.bury(left, [left.messages[uid]], modseq=gone, actor=actor)
+            result = self._insert(message, modseqs)
+        state.announce((left.id, gone), *modseqs.items())
+        return result
 
     def _insert(self, new: NewMessage, modseqs: dict[MailboxId, int]) -> Inserted:
         state = self._state

@@ -91,8 +91,8 @@ class Items(unittest.SynchronousTestCase):
 
     def test_c15_changed_since_implies_modseq(self) -> None:
         command = fetch(b"(FLAGS) (CHANGEDSINCE 12)")
-        self.assertEqual((command.items, command.changed_since), ((Attribute.FLAGS, Attribute.MODSEQ), 12))
-        self.assertIsNone(fetch(b"FLAGS").changed_since)
+        self.assertEqual((command.items, command.modifiers.changed_since), ((Attribute.FLAGS, Attribute.MODSEQ), 12))
+        self.assertIsNone(fetch(b"FLAGS").modifiers.changed_since)
 
     def test_what_is_malformed_is_refused(self) -> None:
         for text in (

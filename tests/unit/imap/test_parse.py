@@ -117,7 +117,8 @@ class Mailboxes(ParseCase):
             read(b"STATUS", b"inbox (unseen MESSAGES UNSEEN)"),
             c.Status("INBOX", (c.StatusItem.UNSEEN, c.StatusItem.MESSAGES)),
         )
-        command = read(b"STATUS", b"x (MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ SIZE DELETED)")
+        words = b" ".join(item.value for item in c.StatusItem)
+        command = read(b"STATUS", b"x (%b)" % words)
         assert isinstance(command, c.Status)
         self.assertEqual(command.items, tuple(c.StatusItem))
         self.refuses(b"STATUS", b"x", b"x ()", b"x MESSAGES", b"x (FOO)", b"x (MESSAGES")
@@ -154,22 +155,48 @@ class Mailboxes(ParseCase):
     def test_append_with_flags_date_and_literal(self) -> None:
         command = read(b"APPEND", b'in (\\Seen) " 1-Feb-2024 10:20:30 -0130" ', b"m", b"")
         assert isinstance(command, c.Append)
-        self.assertEqual((command.mailbox, command.flags, command.keywords), ("in", flags.SEEN, ()))
+        (message,) = command.messages
+        self.assertEqual((command.mailbox, message.flags, message.keywords), ("in", flags.SEEN, ()))
         self.assertEqual(
-            command.internal_date, datetime(2024, 2, 1, 10, 20, 30, tzinfo=timezone(-timedelta(minutes=90)))
+            message.internal_date, datetime(2024, 2, 1, 10, 20, 30, tzinfo=timezone(-timedelta(minutes=90)))
         )
-        self.assertEqual((command.message, command.binary), (b"m", False))
+        self.assertEqual((message.parts, message.utf8), ((b"m",), False))
+
+    def test_append_of_several_messages(self) -> None:
+        command = read(b"APPEND", b"in ", b"one", b" (\\Seen) ~", b"two", b" CATENATE (URL /a/;UID=1 TEXT ", b"x", b")")
+        assert isinstance(command, c.Append)
+        one, two, three = command.messages
+        self.assertEqual((one.parts, two.parts, two.flags), ((b"one",), (b"two",), flags.SEEN))
+        self.assertEqual(three.parts, (c.MessageUrl(b"/a/;UID=1"), b"x"))
+
+    def test_utf8_is_said_of_a_message_or_a_part(self) -> None:
+        for parts in ((b"in UTF8 (~", b"m", b")"), (b"in CATENATE (UTF8 (~", b"m", b"))")):
+            command = read(b"APPEND", *parts)
+            assert isinstance(command, c.Append)
+            self.assertEqual((command.messages[0].parts, command.messages[0].utf8), ((b"m",), True))
+
+    def test_replace_names_a_message_and_has_one(self) -> None:
+        for name, by_uid in ((b"REPLACE", False), (b"UID REPLACE", True)):
+            command = read(name, b"4 Drafts (\\Draft) ", b"m", b"")
+            assert isinstance(command, c.Replace)
+            self.assertEqual((command.number, command.mailbox, command.by_uid), (4, "Drafts", by_uid))
+            self.assertEqual((command.message.parts, command.message.flags), ((b"m",), flags.DRAFT))
+        self.assertRaises(BadSyntax, read, b"REPLACE", b"4 Drafts ", b"m", b" ", b"n", b"")
+        self.refuses(b"REPLACE", b"4 Drafts", b"0 x", b"* x", b"1:2 x")
 
     def test_append_of_a_literal8_may_hold_nuls(self) -> None:
         command = read(b"APPEND", b"in ~", b"\0", b"")
         assert isinstance(command, c.Append)
-        self.assertTrue(command.binary)
+        self.assertEqual(command.messages[0].parts, (b"\0",))
         self.assertRaises(BadSyntax, read, b"APPEND", b"in ", b"\0", b"")
 
     def test_malformed_appends_are_refused(self) -> None:
         self.refuses(b"APPEND", b"", b"in", b"in x", b'in "text"', b"in (\\Seen)")
         self.assertRaises(BadSyntax, read, b"APPEND", b"in (\\Foo) ", b"m", b"")
-        self.assertRaises(BadSyntax, read, b"APPEND", b"in ", b"m", b" ", b"n", b"")
+        self.assertRaises(BadSyntax, read, b"APPEND", b"in ", b"m", b"", b"n", b"")
+        self.refuses(b"APPEND", b"in CATENATE ()", b"in CATENATE (URL)", b"in CATENATE (TEXT x)", b'in UTF8 ("x")')
+        self.assertRaises(BadSyntax, read, b"APPEND", b"in UTF8 (", b"m", b")")
+        self.assertRaises(BadSyntax, read, b"APPEND", b"in CATENATE (TEXT ", b"m", b"")
         for date in (b"31-Feb-2024 10:20:30 +0000", b"1-Foo-2024 10:20:30 +0000", b"01-Jan-0001 00:00:00 +2300", b"x"):
             self.assertRaises(BadSyntax, read, b"APPEND", b'in "%b" ' % date, b"m", b"")
 

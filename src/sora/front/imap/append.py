@@ -1,29 +1,32 @@
-"""Messages from the client: APPEND (RFC 3501 6.3.11, RFC 4315)."""
+"""Messages from the client: APPEND (RFC 3501 6.3.11, RFC 3502, RFC 4315)."""
 
 from sora.core.errors import SoraError
+from sora.front.imap.catenate import mails
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
-from sora.store.model import Named
+from sora.store.model import Inserted, Named
 
 
 @handles(commands.Append)
 async def append(session: ImapProtocol, command: commands.Append) -> Done:
-    """Store one message; OK means that it is committed."""
+    """Store messages, all or none; OK means that they are committed."""
     user = session.signed_in
-    inserted = await session.services.appender.append(
+    inserted = await session.services.appender.append_all(
         Named(user.account, command.mailbox),
-        command.message,
+        await mails(session, command.messages),
         account=user.account,
         domain=user.address.rpartition("@")[2],
-        flags=command.flags,
-        keywords=command.keywords,
-        internal_date=command.internal_date,
     )
     session.services.wake_uploader()
-    if session.selected is not None and session.selected.name == command.mailbox:
+    await show(session, command.mailbox, inserted[-1])
+    return Done("APPEND completed", responses.append_uid(inserted[0].uid_validity, [one.uid for one in inserted]))
+
+
+async def show(session: ImapProtocol, mailbox: str, last: Inserted) -> None:
+    """Have the selected mailbox show what came into it, if it is that one."""
+    if session.selected is not None and session.selected.name == mailbox:
         try:
-            await session.selected.mailbox.reach(inserted.modseq)
+            await session.selected.mailbox.reach(last.modseq)
         except SoraError as error:
             # The message is stored: a NO would have the client send it again.
             session.log.warn("a message was appended but could not be read back yet: {error}", error=error)
-    return Done("APPEND completed", responses.append_uid(inserted.uid_validity, [inserted.uid]))

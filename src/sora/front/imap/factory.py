@@ -4,13 +4,26 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
-from sora.front.imap import any_state, append, copy, fetch, idle, mailboxes, search, select, sign_in, store
+from sora.front.imap import (
+    any_state,
+    append,
+    copy,
+    fetch,
+    idle,
+    mailboxes,
+    quota,
+    replace,
+    search,
+    select,
+    sign_in,
+    store,
+)
 from sora.front.imap.services import ImapServices
 from sora.front.imap.session import ImapProtocol
 from sora.net.listeners import peer_ip
 from sora.observe import metrics
 
-FAMILIES = (any_state, append, copy, fetch, idle, mailboxes, search, select, sign_in, store)
+FAMILIES = (any_state, append, copy, fetch, idle, mailboxes, quota, replace, search, select, sign_in, store)
 """Importing them registers their commands."""
 
 

@@ -1,4 +1,4 @@
-"""Reading messages: FETCH and UID FETCH (RFC 3501 6.4.5, RFC 3516, RFC 7162 3.1.4).
+"""Reading messages: FETCH and UID FETCH (RFC 3501 6.4.5, RFC 3516, RFC 7162 3.1.4, RFC 8474, RFC 8514, RFC 8970).
 
 What the shared view knows (UID, FLAGS, MODSEQ) is answered from memory. Everything else is read in pages,
 one query a page, while the page before is being written; a slow reader holds back the next page. A message
@@ -14,8 +14,8 @@ import attrs
 from sora.core.errors import SoraError
 from sora.core.flags import SEEN, Change
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
-from sora.imap import commands, responses
-from sora.imap.fetch_items import Attribute, Binary, BinarySize, BodySection, FetchItem, Partial
+from sora.imap import commands, object_id, responses
+from sora.imap.fetch_items import Attribute, Binary, BinarySize, BodySection, FetchItem, Partial, Range
 from sora.imap.view import Expunges, OwnStore, SessionView
 from sora.mime import section as sections
 from sora.mime.parse import Parsed, parse
@@ -30,6 +30,10 @@ _WANTS: Final = {
     Attribute.ENVELOPE: Want.ENVELOPE,
     Attribute.BODY: Want.BODY,
     Attribute.BODYSTRUCTURE: Want.STRUCTURE,
+    Attribute.EMAILID: Want.EMAIL,
+    Attribute.THREADID: Want.THREAD,
+    Attribute.SAVEDATE: Want.SAVE_DATE,
+    Attribute.PREVIEW: Want.PREVIEW,
 }
 _HEADERS: Final = (sections.Kind.HEADER, sections.Kind.HEADER_FIELDS, sections.Kind.HEADER_FIELDS_NOT)
 
@@ -52,13 +56,14 @@ async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
     here = session.here
     expunges = Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN
     items = command.items
-    if command.changed_since is not None or Attribute.MODSEQ in items:
+    since, partial = command.modifiers.changed_since, command.modifiers.partial
+    if Attribute.MODSEQ in items:
         session.condstore = True
-        if command.changed_since is not None and Attribute.MODSEQ not in items:
-            items = (*items, Attribute.MODSEQ)
     targets = here.view.resolve(command.numbers, by_uid=command.by_uid)
-    if command.changed_since is not None:
-        since = command.changed_since
+    if partial is not None:
+        # Before CHANGEDSINCE, which chooses among these (RFC 9394 3.4).
+        targets = _part(targets, partial)
+    if since is not None:
         targets = [(number, uid) for number, uid in targets if here.view.modseq(uid) > since]
     plan = _plan(items, peek=here.read_only)
     if plan.sets_seen:
@@ -72,6 +77,13 @@ async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
     return Done("FETCH completed", expunges=expunges)
 
 
+def _part(targets: list[tuple[int, int]], partial: Range) -> list[tuple[int, int]]:
+    if not partial.from_end:
+        return targets[partial.first - 1 : partial.last]
+    count = len(targets)
+    return targets[max(0, count - partial.last) : max(0, count - partial.first + 1)]
+
+
 def _plan(items: tuple[FetchItem, ...], *, peek: bool) -> Plan:
     want = Want(0)
     sets_seen = False
@@ -79,12 +91,14 @@ def _plan(items: tuple[FetchItem, ...], *, peek: bool) -> Plan:
         if isinstance(item, Attribute):
             want |= _WANTS.get(item, Want(0))
             continue
-        if isinstance(item, BodySection) and not item.section.part and item.section.kind in _HEADERS:
-            want |= Want.HEADER
-        else:
-            want |= Want.BYTES
+        want |= wants(item.section) if isinstance(item, BodySection) else Want.BYTES
         sets_seen = sets_seen or (not isinstance(item, BinarySize) and item.sets_seen)
     return Plan(items, want, sets_seen and not peek)
+
+
+def wants(section: sections.Section) -> Want:
+    """Return what has to be read for a section."""
+    return Want.HEADER if not section.part and section.kind in _HEADERS else Want.BYTES
 
 
 async def _mark_seen(session: ImapProtocol, plan: Plan, uids: Sequence[int]) -> None:
@@ -149,6 +163,14 @@ def _stored(item: FetchItem, listed: Listed) -> tuple[bytes, Sequence[int] | Seq
             return responses.SHAPE_BODY, listed.bodies
         case Attribute.BODYSTRUCTURE:
             return responses.SHAPE_STRUCTURE, listed.structures
+        case Attribute.EMAILID:
+            return object_id.EMAIL, listed.emails
+        case Attribute.THREADID:
+            return object_id.THREAD, listed.threads
+        case Attribute.SAVEDATE:
+            return responses.SHAPE_SAVE_DATE, responses.internal_dates(listed.save_dates)
+        case Attribute.PREVIEW:
+            return responses.SHAPE_PREVIEW, [responses.string(text) for text in listed.previews]
     raise ValueError(f"{item} is not a column")
 
 
@@ -260,10 +282,10 @@ def _piece(view: SessionView, item: FetchItem, source: Source) -> bytes:
     if isinstance(item, Attribute):
         return _attribute(view, item, row)
     if isinstance(item, BodySection):
-        return responses.piece_section(item.name, _cut(source.section(item.section), item.partial))
+        return responses.piece_section(item.name, cut(source.section(item.section), item.partial))
     data = source.decoded(item.part)
     if isinstance(item, Binary):
-        return responses.piece_binary(item.name, _cut(data, item.partial))
+        return responses.piece_binary(item.name, cut(data, item.partial))
     return responses.piece_number(item.name, len(data or b""))
 
 
@@ -278,10 +300,19 @@ def _attribute(view: SessionView, item: Attribute, row: FetchRow) -> bytes:
         return responses.piece_internal_date(row.internal_date)
     if item is Attribute.BODY:
         return responses.piece_raw(b"BODY", row.body or b"NIL")
+    if item is Attribute.EMAILID and row.email is not None:
+        return object_id.EMAIL % row.email
+    if item is Attribute.THREADID and row.thread is not None:
+        return object_id.THREAD % row.thread
+    if item is Attribute.SAVEDATE and row.save_date is not None:
+        return responses.piece_raw(b"SAVEDATE", responses.internal_date(row.save_date))
+    if item is Attribute.PREVIEW:
+        return responses.piece_raw(b"PREVIEW", responses.string((row.preview or "").encode("utf-8", "replace")))
     return _known(view, item, row.uid)
 
 
-def _cut(data: bytes | None, partial: Partial | None) -> bytes | None:
+def cut(data: bytes | None, partial: Partial | None) -> bytes | None:
+    """Return the octets that a partial names; all without one."""
     if data is None or partial is None:
         return data
     return data[partial.first : partial.first + partial.count]

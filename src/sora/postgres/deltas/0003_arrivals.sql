@@ -306,3 +306,54 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION insert_messages IS
     'Insert many messages with their bodies; a member that cannot be stored says why and harms no other.';
+
+CREATE FUNCTION refuse(outcome text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    CASE outcome
+        WHEN 'no mailbox' THEN RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'the mailbox does not exist';
+        WHEN 'uids' THEN RAISE EXCEPTION USING ERRCODE = 'SO005', MESSAGE = 'the mailbox has no UIDs left';
+        WHEN 'quota' THEN RAISE EXCEPTION USING ERRCODE = 'SO007', MESSAGE = 'the quota leaves no room for the messages';
+        WHEN 'keywords' THEN
+            RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many different keywords in one mailbox';
+        ELSE RETURN NULL;
+    END CASE;
+END $$;
+COMMENT ON FUNCTION refuse IS
+    'Undo the whole statement for the sake of one message that cannot be stored; the others'' outcomes are NULL.';
+
+CREATE FUNCTION make_room(
+    source_id bigint, old_uid bigint, target_id bigint, target_account bigint, target_name text,
+    storage_default bigint, messages_default bigint,
+    who_account bigint, who_address text, protocol text, session text
+) RETURNS bigint LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    source mailboxes%ROWTYPE;
+    gone tid[];
+    lost record;
+BEGIN
+    IF target_id IS NULL THEN
+        SELECT id INTO target_id FROM mailboxes WHERE account_id = target_account AND name = target_name;
+    END IF;
+    IF target_id IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'the mailbox does not exist';
+    END IF;
+    -- The accounts before the mailboxes, as everywhere; all that the insertion will lock.
+    PERFORM FROM quota_room(ARRAY[target_id], storage_default, messages_default);
+    PERFORM FROM mailboxes WHERE id IN (source_id, target_id) ORDER BY id FOR NO KEY UPDATE;
+    SELECT * INTO source FROM mailboxes WHERE id = source_id;
+    gone := places_of(source_id, ARRAY[old_uid]);
+    IF cardinality(gone) = 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'SO010', MESSAGE = 'the message is gone';
+    END IF;
+    SELECT * INTO lost FROM bury(source_id, source.account_id, gone, source.highest_modseq + 1, 'expunge',
+                                 who_account, who_address, protocol, session);
+    UPDATE mailboxes AS u SET highest_modseq = source.highest_modseq + 1, messages = u.messages - lost.n,
+           unseen = u.unseen - lost.unseen, deleted = u.deleted - lost.deleted, recent = u.recent - lost.recent,
+           size = u.size - lost.size, deleted_size = u.deleted_size - lost.deleted_size
+     WHERE u.id = source_id;
+    PERFORM announce(ARRAY[source_id], ARRAY[source.highest_modseq + 1]);
+    RETURN target_id;
+END $$;
+COMMENT ON FUNCTION make_room IS
+    'Bury the message that another one will replace, before that is inserted, so that a quota sees the difference only.';

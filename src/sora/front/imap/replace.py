@@ -1,0 +1,45 @@
+"""One message for another in one step: REPLACE and UID REPLACE (RFC 8508)."""
+
+from sora.core.errors import NoSuchMessage, SoraError
+from sora.front.imap.catenate import mails
+from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
+from sora.imap import commands, responses
+from sora.store.model import Named
+
+
+@handles(commands.Replace)
+async def replace(session: ImapProtocol, command: commands.Replace) -> Done:
+    """Store the new message and remove the old one, in one transaction; OK means that both are committed."""
+    session.refuse_read_only()
+    here, user = session.here, session.signed_in
+    if command.by_uid:
+        uid = command.number
+        if not here.view.has(uid):
+            raise NoSuchMessage("there is no such message")
+    elif command.number > here.view.count:
+        raise Refusal("there is no such message", bad=True)
+    else:
+        uid = here.view.uid_at(command.number)
+    with here.mailbox.writing():
+        inserted = await session.services.appender.replace(
+            here.mailbox.row.id,
+            uid,
+            Named(user.account, command.mailbox),
+            (await mails(session, [command.message]))[0],
+            session.actor,
+            account=user.account,
+            domain=user.address.rpartition("@")[2],
+        )
+    session.services.wake_uploader()
+    # Before the EXPUNGE, so that the client has the new message when the old one goes (RFC 8508 4.3).
+    session.send(
+        responses.untagged_ok(
+            "the replacement is there", code=responses.append_uid(inserted.uid_validity, [inserted.uid])
+        )
+    )
+    try:
+        await here.mailbox.refresh()
+    except SoraError as error:
+        # Both are done: a NO would have the client repeat it. The change feed brings them to the view.
+        session.log.warn("a message was replaced but this could not be read back yet: {error}", error=error)
+    return Done("REPLACE completed")
