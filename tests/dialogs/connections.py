@@ -1,5 +1,6 @@
 """Clients for the dialogs: over a transport in memory, and over TCP on the loopback address."""
 
+import zlib
 from collections import deque
 from typing import Any
 
@@ -18,6 +19,31 @@ PATIENCE = 10.0
 _TURNS = 20
 
 
+class Coding:
+    """What a client does to its octets: nothing, or DEFLATE in both directions (RFC 4978)."""
+
+    def __init__(self) -> None:
+        self._deflate: Any = None
+        self._inflate: Any = None
+
+    def begin(self) -> None:
+        """Compress from now on."""
+        self._deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+        self._inflate = zlib.decompressobj(-15)
+
+    def end(self) -> None:
+        """Compress no more."""
+        self._deflate = self._inflate = None
+
+    def out(self, data: bytes) -> bytes:
+        """Return what is sent for the client's octets."""
+        return data if self._deflate is None else self._deflate.compress(data) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+
+    def into(self, data: bytes) -> bytes:
+        """Return the server's octets."""
+        return data if self._inflate is None else self._inflate.decompress(data)  # type: ignore[no-any-return]
+
+
 class MemoryTransport(StringTransport):
     """A transport in memory that holds back what arrives while the server does not read."""
 
@@ -27,13 +53,20 @@ class MemoryTransport(StringTransport):
         self._held: deque[bytes] = deque()
         self.server: Any = None
         self.gone = False
+        self._tls = False
 
     def deliver(self, data: bytes) -> None:
         """Give octets to the server as soon as it reads."""
         self._held.append(data)
         self._pass_on()
 
+    def startTLS(self, certificates: Any) -> None:  # noqa: N802
+        """Take what comes from now on for a handshake, which no client in memory can do."""
+        self._tls = True
+
     def _pass_on(self) -> None:
+        if self._held and self._tls:
+            self.end()
         while self._held and self.producerState == "producing" and not self.gone:
             self.server.dataReceived(self._held.popleft())
 
@@ -65,6 +98,7 @@ class MemoryClient:
         """Send in pieces of so many octets, each its own segment; None: each write in one."""
         self._piece = piece
         self._clock = clock
+        self.coding = Coding()
         self._transport = MemoryTransport(clock)
         self._transport.server = factory.buildProtocol(PEER)
         self._transport.server.makeConnection(self._transport)
@@ -73,11 +107,12 @@ class MemoryClient:
     def _turn(self) -> None:
         for _ in range(_TURNS):
             self._clock.advance(0)
-        self._received += self._transport.value()
+        self._received += self.coding.into(self._transport.value())
         self._transport.clear()
 
     async def send(self, data: bytes) -> None:
         """Send octets in one write."""
+        data = self.coding.out(data)
         step = self._piece or len(data)
         for at in range(0, len(data), step):
             self._transport.deliver(data[at : at + step])
@@ -111,6 +146,7 @@ class MemoryClient:
 class _Receiver(Protocol):
     def __init__(self) -> None:
         self.received = b""
+        self.coding = Coding()
         self.gone = False
         self.waiting: Deferred[None] | None = None
 
@@ -120,7 +156,7 @@ class _Receiver(Protocol):
             waiting.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
-        self.received += data
+        self.received += self.coding.into(data)
         self._wake()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
@@ -144,6 +180,7 @@ class TcpClient:
 
     def __init__(self, receiver: _Receiver) -> None:
         self._receiver = receiver
+        self.coding = receiver.coding
 
     @classmethod
     async def connect(cls, port: int) -> "TcpClient":
@@ -154,7 +191,7 @@ class TcpClient:
 
     async def send(self, data: bytes) -> None:
         """Send octets in one write."""
-        self._receiver.transport.write(data)
+        self._receiver.transport.write(self.coding.out(data))
 
     async def line(self) -> bytes | None:
         """Return the next line, waiting for it."""

@@ -4,11 +4,14 @@ from typing import Protocol
 
 from twisted.trial.unittest import FailTest
 
+from tests.dialogs.connections import Coding
 from tests.dialogs.script import Bindings, Dialog, Step
 
 
 class Client(Protocol):
     """One connection of a client, over memory or over TCP."""
+
+    coding: Coding
 
     async def send(self, data: bytes) -> None:
         """Send octets in one write."""
@@ -101,6 +104,10 @@ class Run:
                 await client.send(data)
             case "X:" if step.text == "close":
                 await client.hang_up()
+            case "X:" if step.text == "deflate":
+                client.coding.begin()
+            case "X:" if step.text == "plain":
+                client.coding.end()
             case "X:":
                 if not await client.closed():
                     raise self._differs(step, "the connection is still open")

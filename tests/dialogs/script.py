@@ -8,6 +8,8 @@ Lines at the top that begin with `# ` set the scene, for the account named last:
     # message MAILBOX [FLAG ...] <<          the mail follows, to a line `>>`
     # delivered MAILBOX [FLAG ...] <<        as `message`, with the trace header before a line `--`
     # next-uid MAILBOX NUMBER                memory only
+    # quota [storage=OCTETS] [messages=N] [mailboxes=N]
+    # quota-admin                            the account may set quotas
     # setting NAME VALUE                     see `Settings` in tests/dialogs/world.py
     # begin STATE                            how each client begins: `authenticated`, `selected NAME` or
                                              `examined NAME` (as the first account); for LMTP `greeted`
@@ -22,6 +24,7 @@ Lines at the top that begin with `# ` set the scene, for the account named last:
     S+ n text    n such lines
     S! remark    nothing more has come (memory only)
     X: close     the client hangs up; `X: closed`: the server has closed
+    X: deflate   both compress from here on, to `X: plain`
     T: seconds   time passes (memory only)
     M: account mailbox    the newest message there has the lines that follow as `M: line`; before `M* line`
                           any lines may stand
@@ -36,6 +39,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
+
+from sora.core.quota import Limits
 
 _STEP = re.compile(r"(?P<who>[CSXTMN])(?P<number>\d*)(?P<how>[:~?*+!])(?: (?P<text>.*))?\Z")
 _REPEAT = re.compile(r"\{\{(.*?)\*(\d+)\}\}")
@@ -54,6 +59,7 @@ class Account:
     messages: list[tuple[str, list[str], bytes, bytes]] = attrs.Factory(list)
     """(mailbox, flags, trace header, mail)"""
     next_uids: list[tuple[str, int]] = attrs.Factory(list)
+    quota: Limits | None = None
 
 
 @attrs.define
@@ -76,6 +82,7 @@ class Dialog:
     settings: dict[str, str]
     begin: tuple[str, ...]
     steps: list[Step]
+    quota_admins: list[str] = attrs.Factory(list)
 
     @property
     def memory_only(self) -> bool:
@@ -138,6 +145,11 @@ def _scene(dialog: Dialog, words: list[str], block: bytes | None) -> None:
             dialog.accounts[-1].messages.append((mailbox, flags, trace, mail))
         case ["next-uid", mailbox, number]:
             dialog.accounts[-1].next_uids.append((mailbox, int(number)))
+        case ["quota", *limits]:
+            numbers = dict(word.split("=") for word in limits)
+            dialog.accounts[-1].quota = Limits(**{name: int(number) for name, number in numbers.items()})
+        case ["quota-admin"]:
+            dialog.quota_admins.append(dialog.accounts[-1].address)
         case ["setting", name, value]:
             dialog.settings[name] = value
         case ["begin", *state]:

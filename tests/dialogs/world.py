@@ -1,6 +1,6 @@
 """Servers for the dialogs: the scene set up in a store, and a client's way to the front end over it."""
 
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import bcrypt
@@ -20,8 +20,10 @@ from sora.mail.change import Changer
 from sora.mail.deliver import Deliverer
 from sora.mail.live import Live
 from sora.mail.mailboxes import MailboxUseCases
+from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
+from sora.net.tls import Certificates
 from sora.net.wheel import Wheel
 from sora.store.interfaces import ObjectStore, Store
 from sora.store.memory import MemoryObjects, MemoryStore, PlainReader
@@ -45,6 +47,10 @@ class Settings:
     append_max: int = limits.MESSAGE_MAX
     message_max: int = limits.MESSAGE_MAX
     recipients_max: int = limits.LMTP_RECIPIENTS_MAX
+    starttls: bool = False
+    """Whether STARTTLS is offered (nobody says a word of TLS)."""
+    hidden: str = ""
+    """A capability that is hidden from everyone."""
     folders: int = 0
     """Mailboxes `many/f1` ... of the first account."""
 
@@ -52,7 +58,13 @@ class Settings:
     def of(cls, dialog: Dialog) -> "Settings":
         """Read a dialog's settings."""
         words = {"no": False, "yes": True, "kept": True}
-        return cls(**{name: words[text] if text in words else int(text) for name, text in dialog.settings.items()})
+        texts = {"hidden"}
+        return cls(
+            **{
+                name: text if name in texts else words[text] if text in words else int(text)
+                for name, text in dialog.settings.items()
+            }
+        )
 
 
 class AtOnce:
@@ -104,6 +116,8 @@ class Scene:
             self.ids[account.address] = await self.store.accounts.create(
                 account.address, hashed, made, aliases=account.aliases
             )
+            if account.quota is not None:
+                await self.store.quotas.limit(self.ids[account.address], account.quota)
             for mailbox, words, trace, raw in account.messages:
                 await self._insert(account, mailbox, words, trace, raw)
             if not self.settings.recent:
@@ -162,9 +176,13 @@ class Scene:
             changer=Changer(store.messages),
             searcher=Searcher(store.messages, self.reader),
             appender=self.appender,
+            quotas=QuotaUseCases(store.quotas, store.accounts, admins=self.dialog.quota_admins),
+            watch=QuotaWatch(),
             wheel=self.wheel,
             permits_plaintext=lambda secure, peer: settings.plaintext,
             append_max=settings.append_max,
+            certificates=cast("Certificates", object()) if settings.starttls else None,
+            hidden=frozenset(settings.hidden.upper().encode().split()),
         )
         return ImapFactory(services, secure=False)
 

@@ -41,6 +41,8 @@ IMAP_LITERAL_MAX: Final = 65_536
 """One literal of any command but APPEND."""
 IMAP_LITERAL_MAX_UNAUTHENTICATED: Final = 4_096
 """A literal before login: a name or a password."""
+IMAP_LITERAL_MINUS_MAX: Final = 4_096
+"""A literal that is sent unasked, where LITERAL- is advertised (RFC 7888 5)."""
 IMAP_LITERALS_MAX: Final = 131_072
 """The sum of all literals of one command but APPEND's message (CVE-2024-34055)."""
 IMAP_LITERAL_COUNT_MAX: Final = 1_000
@@ -61,10 +63,8 @@ IMAP_SORT_KEYS_MAX: Final = 20
 """Keys of one SORT: twice as many as there are."""
 IMAP_SEARCH_MAILBOXES_MAX: Final = 10_000
 """Mailboxes of one ESEARCH: all that an account may have."""
-IMAP_SEARCH_TIME_MAX: Final = 30.0
-"""Seconds that one search may take of the database."""
-IMAP_SEARCH_BYTES_MAX: Final = 500
-"""Messages that one search may read whole, because their stored text was cut."""
+IMAP_THREAD_MESSAGES_MAX: Final = 200_000
+"""Messages of one THREAD: half a kilobyte of memory each while it is made."""
 IMAP_CONTEXTS_MAX: Final = 8
 """Searches with UPDATE of one session (RFC 5267 4.3.1)."""
 IMAP_CONTEXT_MESSAGES_MAX: Final = 200_000

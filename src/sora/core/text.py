@@ -4,10 +4,13 @@ import unicodedata
 
 
 def fold(text: str) -> str:
-    """Return `text` as it is compared: case folded in every script, composed (NFC), without NUL.
+    """Return `text` as it is compared: case folded in every script, in compatible letters, composed, without NUL.
+
+    Equal are at least those texts that i;unicode-casemap calls equal (RFC 5051, RFC 5255 4.2).
 
     Search is by substring of folded text, so both sides must come through here.
     """
     if text.isascii():
         return text.lower().replace("\0", "")
-    return unicodedata.normalize("NFC", text.casefold()).replace("\0", "")
+    compatible = unicodedata.normalize("NFKC", text)
+    return unicodedata.normalize("NFC", compatible.casefold()).replace("\0", "")

@@ -7,7 +7,7 @@ bug and answered NO [SERVERBUG].
 from typing import Final
 
 from sora.core import errors
-from sora.imap import responses
+from sora.imap import framer, responses
 from sora.imap.criteria import KNOWN_CHARSETS
 from sora.imap.tokens import BadSyntax
 
@@ -55,6 +55,18 @@ def condition_and_code(error: BaseException) -> tuple[bytes, bytes]:
 
 CREATABLE: Final = frozenset((b"APPEND", b"COPY", b"UID COPY", b"MOVE", b"UID MOVE", b"REPLACE", b"UID REPLACE"))
 """Commands that tell a client to create a missing mailbox and try again (RFC 3501 6.3.11, 6.4.7, RFC 6851 3)."""
+
+
+def refused(event: framer.Refused) -> bytes:
+    """Write the tagged answer to a command that exceeded a limit of the framer."""
+    match event.reason:
+        case framer.Refusal.MESSAGE:
+            return responses.no(event.tag, event.reason.value, code=b"TOOBIG")
+        case framer.Refusal.UNASKED:
+            code = b"TOOBIG" if event.name in CREATABLE else b""
+            return responses.bad(event.tag, event.reason.value, code=code)
+        case _:
+            return responses.no(event.tag, event.reason.value, code=b"LIMIT")
 
 
 def answer(tag: bytes, error: BaseException, *, creatable: bool = False) -> bytes:

@@ -92,6 +92,8 @@ class Create:
     mailbox: str
     """Without the separator at its end."""
     special_use: tuple[str, ...] = ()
+    written: str | None = None
+    """The name as the client wrote it, if that is not the canonical one (RFC 9051 6.3.9.7)."""
 
 
 @attrs.frozen
@@ -99,6 +101,8 @@ class Delete:
     """DELETE (RFC 3501 6.3.4)."""
 
     mailbox: str
+    written: str | None = None
+    """As in `Create`."""
 
 
 @attrs.frozen
@@ -107,6 +111,8 @@ class Rename:
 
     old: str
     new: str
+    written: str | None = None
+    """The old name as the client wrote it, if either was not written canonically."""
 
 
 @attrs.frozen

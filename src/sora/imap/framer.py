@@ -67,11 +67,15 @@ class Refusal(Enum):
     LITERALS = "literals too large in sum"
     COUNT = "too many literals"
     MESSAGE = "message too large"
+    UNASKED = "a literal of this size must be announced first"
 
 
 @attrs.define
 class Refused:
-    """A command exceeded a limit; it was read to its end. `MESSAGE` is answered NO [TOOBIG]."""
+    """A command exceeded a limit; it was read to its end.
+
+    `MESSAGE` is answered NO [TOOBIG], `UNASKED` BAD, with TOOBIG for a message (RFC 7888 5).
+    """
 
     tag: bytes
     name: bytes
@@ -126,7 +130,10 @@ class Framer:
         append_max: int = limits.MESSAGE_MAX,
         drain_max: int = limits.IMAP_DRAIN_MAX,
         held_max: int = limits.UNAUTHENTICATED_HELD_MAX,
+        any_size_unasked: bool = True,
     ) -> None:
+        """Begin before login; `any_size_unasked`: LITERAL+ rather than LITERAL- (RFC 7888 5)."""
+        self.any_size_unasked = any_size_unasked
         self._append_max = append_max
         self._drain_configured = drain_max
         self._held_max = held_max
@@ -354,6 +361,8 @@ class Framer:
     def _meet_literal(self, match: re.Match[bytes], events: list[Event]) -> None:
         digits, plus = match.groups()
         size = int(digits) if len(digits) < _DIGITS_MAX else _HUGE
+        if plus and size > limits.IMAP_LITERAL_MINUS_MAX and not self.any_size_unasked:
+            self._refusal = self._refusal or Refused(self._tag, self._name, Refusal.UNASKED)
         if self._refusal is None and (reason := self._too_much(size)) is not None:
             self._refusal = Refused(self._tag, self._name, reason)
             self._parts = []

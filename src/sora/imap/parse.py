@@ -12,8 +12,8 @@ from typing import Final
 from sora.core import limits
 from sora.core.errors import LimitReached
 from sora.core.flags import Change
-from sora.imap import commands as c, session_parse
-from sora.imap import fetch_parse, framer, mailbox_name, quota_parse
+from sora.imap import commands as c
+from sora.imap import fetch_parse, framer, mailbox_name, quota_parse, session_parse
 from sora.imap.append_parse import parse_append, parse_replace
 from sora.imap.fetch_items import Attribute, FetchItem, FetchModifiers
 from sora.imap.list_parse import parse_list, parse_lsub, parse_xlist, status_items
@@ -128,7 +128,7 @@ def _select(*, read_only: bool) -> Callable[[Cursor], c.Command]:
 
 
 def _create(cursor: Cursor) -> c.Command:
-    name = cursor.mailbox()
+    name, written = cursor.named()
     if name.endswith(mailbox_name.SEPARATOR) and len(name) > 1:
         # RFC 3501 6.3.3: the client only says that it will create names below this one.
         name = name[:-1]
@@ -140,7 +140,7 @@ def _create(cursor: Cursor) -> c.Command:
                 raise BadSyntax("unknown or repeated parameter of CREATE")
             cursor.space()
             uses.extend(_special_use(cursor) for _ in cursor.members("special uses", items_max=16))
-    return c.Create(name, tuple(dict.fromkeys(uses)))
+    return c.Create(name, tuple(dict.fromkeys(uses)), written)
 
 
 def _special_use(cursor: Cursor) -> str:
@@ -154,9 +154,15 @@ def _named(make: Callable[[str], c.Command]) -> Callable[[Cursor], c.Command]:
 
 
 def _rename(cursor: Cursor) -> c.Command:
-    old = cursor.mailbox()
+    old, old_written = cursor.named()
     cursor.space()
-    return c.Rename(old, cursor.mailbox())
+    new, new_written = cursor.named()
+    written = None if old_written is None and new_written is None else old_written or old
+    return c.Rename(old, new, written)
+
+
+def _delete(cursor: Cursor) -> c.Command:
+    return c.Delete(*cursor.named())
 
 
 def _status(cursor: Cursor) -> c.Command:
@@ -259,7 +265,7 @@ _READERS: Final[dict[bytes, Callable[[Cursor], c.Command]]] = {
     b"SELECT": _select(read_only=False),
     b"EXAMINE": _select(read_only=True),
     b"CREATE": _create,
-    b"DELETE": _named(c.Delete),
+    b"DELETE": _delete,
     b"RENAME": _rename,
     b"SUBSCRIBE": _named(c.Subscribe),
     b"UNSUBSCRIBE": _named(c.Unsubscribe),

@@ -250,9 +250,9 @@ def list_line(
     return b"* %b (%b) %b %b%b\r\n" % (kind, words, separator, mailbox(name, utf8=utf8), tail)
 
 
-def status(name: str, items: Iterable[tuple[bytes, int]], *, utf8: bool = False) -> bytes:
-    """Write STATUS; items are (name, number)."""
-    return b"* STATUS %b (%b)\r\n" % (mailbox(name, utf8=utf8), b" ".join(b"%b %d" % item for item in items))
+def status(name: str, items: Iterable[bytes], *, utf8: bool = False) -> bytes:
+    """Write STATUS; items are words ready to be sent: `MESSAGES 3`."""
+    return b"* STATUS %b (%b)\r\n" % (mailbox(name, utf8=utf8), b" ".join(items))
 
 
 def exists(count: int) -> bytes:

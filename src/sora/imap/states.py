@@ -47,7 +47,7 @@ def allowed(command: c.Command, state: State) -> bool:
     return state in ALLOWED[type(command)]
 
 
-_EVERYWHERE: Final = (b"IMAP4rev1", b"LITERAL+", b"ID", b"ENABLE", b"IDLE")
+_EVERYWHERE: Final = (b"IMAP4rev1", b"LITERAL+", b"ID", b"ENABLE", b"IDLE", b"LANGUAGE")
 """In every state."""
 _SIGNING_IN: Final = (*_EVERYWHERE, b"SASL-IR")
 
@@ -69,6 +69,9 @@ AUTHENTICATED: Final = (
     b"SPECIAL-USE",
     b"CREATE-SPECIAL-USE",
     b"BINARY",
+    b"COMPRESS=DEFLATE",
+    b"UNAUTHENTICATE",
+    b"I18NLEVEL=1",
     b"XLIST",
     b"QUOTA",
     b"QUOTA=RES-STORAGE",

@@ -20,7 +20,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sora.core import limits
+from sora.net.tls import Certificates
 from sora.net.wheel import Wheel
+from sora.wire.deflate import Garbled, Packer, Unpacker
 
 E = TypeVar("E")
 _FLUSH_AT = 65_536
@@ -48,6 +50,8 @@ class Conversation(Protocol, ABC, Generic[E]):
         self._resumed_at = 0.0
         """When the coroutine was last given the reactor."""
         self._running: Deferred[None] | None = None
+        self._packer: Packer | None = None
+        self._unpacker: Unpacker | None = None
         self.lost = False
         self.closing = False
 
@@ -65,6 +69,9 @@ class Conversation(Protocol, ABC, Generic[E]):
         """The deadline passed while nothing was being written: say goodbye and close."""
         self.close()
 
+    def garbled(self, reason: str) -> None:
+        """The peer's compressed octets cannot be expanded; the connection closes after this."""
+
     def broke(self, failure: Failure) -> None:
         """`converse` raised something that is a bug; the connection closes after this."""
 
@@ -79,6 +86,9 @@ class Conversation(Protocol, ABC, Generic[E]):
             # Whoever asks for more without reading what came waits, however much was sent ahead.
             await self.drained()
         while not self._events:
+            if self._unpacker is not None and self._unpacker.pending:
+                await self._expand(self._unpacker)
+                continue
             self.flush()
             self._resume_reading()
             self._waiting = Deferred()
@@ -88,6 +98,42 @@ class Conversation(Protocol, ABC, Generic[E]):
                 self._waiting = None
             self._resumed_at = self.wheel.now()
         return self._events.popleft()
+
+    async def _expand(self, unpacker: Unpacker) -> None:
+        """Give the core the next piece of what came compressed."""
+        if unpacker.ended:
+            self._unpacker = None
+        try:
+            self._events.extend(self.feed(unpacker.take()))
+        except Garbled as error:
+            self.log.info("a compressed connection is closed: {reason}", reason=str(error))
+            self.garbled(str(error))
+            self.close()
+            await Deferred()  # until the connection is lost
+        await self.drained()
+
+    @property
+    def compressing(self) -> bool:
+        """Whether both directions are compressed."""
+        return self._packer is not None
+
+    def compress(self) -> None:
+        """Compress what is sent from now on, and expand what comes (RFC 4978); nothing may have come ahead."""
+        self.flush()
+        self._packer, self._unpacker = Packer(), Unpacker()
+
+    def compress_no_more(self) -> None:
+        """Send and take plain octets again; what came behind the last compressed ones is plain (RFC 8437 4.1)."""
+        self.flush()
+        self._packer = None
+        if self._unpacker is not None:
+            self._unpacker.end()
+
+    def secure(self, certificates: Certificates) -> None:
+        """Go on in TLS: nothing that the peer sent before is taken for more (RFC 3501 6.2.1, CVE-2011-0411)."""
+        self.flush()
+        self._events.clear()
+        self.transport.startTLS(certificates)  # type: ignore[attr-defined]
 
     @property
     def pending(self) -> bool:
@@ -116,6 +162,8 @@ class Conversation(Protocol, ABC, Generic[E]):
             data = self._output[0] if len(self._output) == 1 else b"".join(self._output)
             self._output.clear()
             self._output_size = 0
+            if self._packer is not None:
+                data = self._packer.pack(data)
             if not self.lost:
                 self.transport.write(data)
 
@@ -189,9 +237,13 @@ class Conversation(Protocol, ABC, Generic[E]):
         self._running = Deferred.fromCoroutine(self._run())
 
     def dataReceived(self, data: bytes) -> None:
-        if not self.closing:
+        if self.closing:
+            return
+        if self._unpacker is None:
             self._events.extend(self.feed(data))
-            self._wake()
+        else:
+            self._unpacker.add(data)
+        self._wake()
 
     def connectionLost(self, reason: Failure = _CLOSED) -> None:
         self.lost = True
@@ -231,10 +283,12 @@ class Conversation(Protocol, ABC, Generic[E]):
             self.close()
 
     def _wake(self) -> None:
-        if self._waiting is not None and self._events:
+        arrived = bool(self._events) or (self._unpacker is not None and self._unpacker.pending)
+        if self._waiting is not None and arrived:
             waiting, self._waiting = self._waiting, None
             waiting.callback(None)
-        if self._events and not self._reading_paused and not self.closing and not self.lost:
+            arrived = bool(self._events) or (self._unpacker is not None and self._unpacker.pending)
+        if arrived and not self._reading_paused and not self.closing and not self.lost:
             self._reading_paused = True
             self.transport.pauseProducing()  # type: ignore[attr-defined]
 

@@ -7,15 +7,19 @@ from twisted.internet.protocol import Factory
 from sora.front.imap import (
     any_state,
     append,
+    compress,
     copy,
     fetch,
     idle,
+    language,
     mailboxes,
     quota,
     replace,
     search,
     select,
     sign_in,
+    starttls,
+    status,
     store,
 )
 from sora.front.imap.services import ImapServices
@@ -23,7 +27,24 @@ from sora.front.imap.session import ImapProtocol
 from sora.net.listeners import peer_ip
 from sora.observe import metrics
 
-FAMILIES = (any_state, append, copy, fetch, idle, mailboxes, quota, replace, search, select, sign_in, store)
+FAMILIES = (
+    any_state,
+    append,
+    compress,
+    copy,
+    fetch,
+    idle,
+    language,
+    mailboxes,
+    quota,
+    replace,
+    search,
+    select,
+    sign_in,
+    starttls,
+    status,
+    store,
+)
 """Importing them registers their commands."""
 
 

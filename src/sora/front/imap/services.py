@@ -11,6 +11,7 @@ from sora.mail.append import Appender
 from sora.mail.change import Changer
 from sora.mail.live import Live
 from sora.mail.mailboxes import MailboxUseCases
+from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
 from sora.net.tls import Certificates
@@ -34,6 +35,8 @@ class ImapServices:
     changer: Changer
     searcher: Searcher
     appender: Appender
+    quotas: QuotaUseCases
+    watch: QuotaWatch
     wheel: Wheel
     permits_plaintext: Callable[[bool, str], bool]
     """Whether a password may be sent, given TLS and the peer's address."""

@@ -103,9 +103,8 @@ class ImapProtocol(Conversation[Incoming]):
         super().__init__(services.wheel)
         self._refusal = refusal
         self.services = services
-        self.secure = secure
+        self.in_tls = secure
         self.peer = peer
-        self.framer = framer.Framer(append_max=services.append_max)
         self.user: SignedIn | None = None
         self.selected: Selected | None = None
         self.condstore = False
@@ -114,6 +113,7 @@ class ImapProtocol(Conversation[Incoming]):
         """What ENABLE has switched on, in capitals."""
         self.hidden = services.hidden
         """Capabilities, in capitals, that this client is not to see or use."""
+        self.framer = self._new_framer()
         self.leaving = False
         self.idling = False
         self._busy = False
@@ -130,7 +130,7 @@ class ImapProtocol(Conversation[Incoming]):
     @property
     def plaintext(self) -> bool:
         """Whether a password may be sent on this connection."""
-        return self.services.permits_plaintext(self.secure, self.peer)
+        return self.services.permits_plaintext(self.in_tls, self.peer)
 
     @property
     def state(self) -> states.State:
@@ -166,18 +166,23 @@ class ImapProtocol(Conversation[Incoming]):
     @property
     def capabilities(self) -> bytes:
         """The capability list of the present state."""
+        if self.user is not None:
+            return states.capabilities(states.State.AUTHENTICATED, plaintext_permitted=True, hidden=self.hidden)
         return states.capabilities(
-            self.state, plaintext_permitted=self.plaintext, starttls=self.starttls, hidden=self.hidden
+            states.State.NOT_AUTHENTICATED,
+            plaintext_permitted=self.plaintext,
+            starttls=self.starttls,
+            hidden=self.hidden,
         )
 
     @property
     def starttls(self) -> bool:
         """Whether TLS can be begun on this connection."""
-        return self.services.certificates is not None and not self.secure
+        return self.services.certificates is not None and not (self.in_tls or self.compressing)
 
     def offers(self, name: str) -> bool:
         """Tell whether a capability, in capitals, is advertised now: what is not advertised is not accepted."""
-        return name.encode("ascii") in self.capabilities.upper().split()
+        return states.offers(name.encode("ascii"), self.capabilities)
 
     @property
     def rev2(self) -> bool:
@@ -188,6 +193,27 @@ class ImapProtocol(Conversation[Incoming]):
     def utf8(self) -> bool:
         """Whether strings and names are UTF-8 in both directions (RFC 6855 3, RFC 9051 5.1)."""
         return "UTF8=ACCEPT" in self.enabled or "IMAP4REV2" in self.enabled
+
+    def begin_tls(self) -> None:
+        """Begin TLS, as a new connection in all but its deadline (RFC 3501 6.2.1)."""
+        if self.services.certificates is not None:
+            self.framer = self._new_framer()
+            self.enabled.clear()
+            self.secure(self.services.certificates)
+            self.in_tls = True
+
+    def forget(self) -> None:
+        """Forget who the client is and all that it has set, except for ID and TLS (RFC 8437 4.1)."""
+        self.unselect()
+        self.user = None
+        self.enabled.clear()
+        self.condstore = False
+        self.framer.authenticated = False
+        self.expire_in(limits.UNAUTHENTICATED_TIME_MAX)
+
+    def _new_framer(self) -> framer.Framer:
+        plus = b"LITERAL+" not in self.hidden
+        return framer.Framer(append_max=self.services.append_max, any_size_unasked=plus)
 
     def wake(self) -> None:
         """Have a waiting IDLE look at the mailbox; whoever does not wait looks after its next command."""
@@ -294,8 +320,7 @@ class ImapProtocol(Conversation[Incoming]):
                 self.send(responses.continuation())
                 self.follow(self.framer.accept())
             case framer.Refused():
-                code = b"TOOBIG" if event.reason is framer.Refusal.MESSAGE else b"LIMIT"
-                self.send(responses.no(event.tag, event.reason.value, code=code))
+                self.send(codes.refused(event))
                 self._count_bad()
             case framer.Malformed():
                 self.send(responses.bad(event.tag, event.reason))
@@ -343,8 +368,9 @@ class ImapProtocol(Conversation[Incoming]):
 
     async def _carry_out(self, event: framer.Command) -> Done:
         command = parse(event, utf8=self.utf8)
-        hidden = self.hidden and states.NEEDED.get(type(command)) in self.hidden
-        if hidden or isinstance(command, commands.UnknownCommand):
+        needed = states.NEEDED.get(type(command))
+        unknown = needed is not None and not states.offers(needed, self.capabilities)
+        if unknown or isinstance(command, commands.UnknownCommand):
             raise Refusal("unknown command", bad=True)
         if not states.allowed(command, self.state):
             raise Refusal(f"not allowed in the {self.state.value} state", bad=True)
@@ -366,6 +392,9 @@ class ImapProtocol(Conversation[Incoming]):
         elif not self.lost:
             self.send(responses.bye("idle for too long"))
             self.close()
+
+    def garbled(self, reason: str) -> None:
+        self.send(responses.bye(reason))
 
     def broke(self, failure: Failure) -> None:
         self.send(responses.bye("an internal error; it has been logged"))

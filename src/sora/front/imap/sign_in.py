@@ -1,10 +1,11 @@
-"""Becoming someone: LOGIN, AUTHENTICATE, STARTTLS, and ENABLE (RFC 3501 6.2, RFC 4959, RFC 5161)."""
+"""Becoming someone, and no one: LOGIN, AUTHENTICATE, ENABLE, UNAUTHENTICATE (RFC 3501 6.2, RFC 5161, RFC 8437)."""
 
 from typing import Final
 
 from sora.core.errors import PrivacyRequired
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import commands, framer, responses, states
+from sora.imap.session_commands import Unauthenticate
 from sora.observe import log as lines
 from sora.sasl.exchange import MECHANISMS, SaslError, decode, plain
 
@@ -35,10 +36,13 @@ async def authenticate(session: ImapProtocol, command: commands.Authenticate) ->
     return await _enter(session, given.authentication, given.password, command.mechanism)
 
 
-@handles(commands.StartTls)
-async def start_tls(session: ImapProtocol, command: commands.StartTls) -> Done:
-    """Refuse: TLS is spoken from the first octet on a port of its own (RFC 8314)."""
-    raise Refusal("STARTTLS is not offered here", bad=True)
+@handles(Unauthenticate)
+async def unauthenticate(session: ImapProtocol, command: Unauthenticate) -> Done:
+    """Forget who the client is and all that it has set; TLS stays, compression ends with the answer (RFC 8437)."""
+    session.log.info("signed out")
+    session.forget()
+    lines.account.set("")
+    return Done("UNAUTHENTICATE completed", then=session.compress_no_more)
 
 
 @handles(commands.Enable)

@@ -1,0 +1,1 @@
+"""Bytes on the wire that more than one protocol uses; no I/O."""
