@@ -19,6 +19,7 @@ from tests.contract.messages import MessagesContract
 from tests.contract.objects import ObjectStoreContract
 from tests.contract.quotas import QuotasContract
 from tests.contract.searching import SearchContract
+from tests.contract.sharing import SharingContract
 
 
 class Memory(StoreContract):
@@ -123,3 +124,7 @@ class PlainReaderTests(Memory, unittest.TestCase):
 
 class MemoryQuotasTests(Memory, QuotasContract, unittest.TestCase):
     """Quotas in memory."""
+
+
+class MemorySharingTests(Memory, SharingContract, unittest.TestCase):
+    """Rights in mailboxes in memory."""

@@ -15,6 +15,7 @@ from tests.contract.mailboxes import MailboxesContract
 from tests.contract.messages import MessagesContract
 from tests.contract.quotas import QuotasContract
 from tests.contract.searching import SearchContract
+from tests.contract.sharing import SharingContract
 from tests.integration.database import migrated, server
 
 
@@ -60,3 +61,7 @@ class PostgresFeedTests(Postgres, FeedContract, unittest.TestCase):
 
 class PostgresQuotasTests(Postgres, QuotasContract, unittest.TestCase):
     """Quotas in PostgreSQL."""
+
+
+class PostgresSharingTests(Postgres, SharingContract, unittest.TestCase):
+    """Rights in mailboxes in PostgreSQL."""

@@ -16,9 +16,18 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from sora.core import address as addresses
-from sora.core.errors import AddressInvalid, NoSuchAccount, NoSuchMailbox, SoraError, Temporary
+from sora.core.errors import (
+    AddressInvalid,
+    NoSuchAccount,
+    NoSuchMailbox,
+    OverQuota,
+    OverQuotaForGood,
+    SoraError,
+    Temporary,
+)
 from sora.core.ids import MailboxId
 from sora.mail.append import Appender, Examined
+from sora.mail.quota import QuotaWatch
 from sora.store.interfaces import Accounts, Mailboxes, Messages
 from sora.store.model import Inserted, NewBody, NewMailbox, NewMessage, Recipient
 
@@ -84,8 +93,13 @@ class Deliverer:
         hostname: str,
         filing: Filing = file_into_inbox,
         suppress_window: float = SUPPRESS_WINDOW,
+        watch: QuotaWatch | None = None,
+        refuses_for_good: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`refuses_for_good`: whether senders of mail for a full account are to stop trying."""
+        self._watch = watch or QuotaWatch()
+        self._refuses_for_good = refuses_for_good
         self._accounts = accounts
         self._mailboxes = mailboxes
         self._messages = messages
@@ -156,6 +170,10 @@ class Deliverer:
         outcome: dict[str, Inserted | Exception] = dict(zip(messages, stored, strict=True))
         await self._replace_missing(targets, messages, outcome)
         await self._settle(bodies, messages, outcome, raw)
+        for target in {target.full: target for target in targets}.values():
+            one = outcome.get(target.full)
+            if isinstance(one, Inserted) and one.filled is not None:
+                self._watch.arrived(target.recipient.account, one.filled)
         answers: dict[str, Outcome] = {full: self._answer(one) for full, one in outcome.items()}
         answers.update(failed)
         return [answers[target.full] for target in targets]
@@ -250,6 +268,8 @@ class Deliverer:
                 await self._appender.settle(body, raw, mine)
 
     def _answer(self, outcome: Inserted | Exception) -> Outcome:
+        if self._refuses_for_good and isinstance(outcome, OverQuota):
+            return OverQuotaForGood(str(outcome))
         if isinstance(outcome, Inserted | SoraError):
             return outcome
         self.log.error("storing a delivery failed: {error!r}", error=outcome)

@@ -49,6 +49,10 @@ DELIVERY_DUPLICATE: Final = DELIVERIES.labels("duplicate")
 DELIVERY_REFUSED: Final = DELIVERIES.labels("refused")
 DELIVERY_DEFERRED: Final = DELIVERIES.labels("deferred")
 
+QUOTA_WARNINGS: Final = Counter(
+    "sora_quota_warnings_total", "Accounts that a message filled up to a threshold.", ("percent",), registry=REGISTRY
+)
+
 S3_REQUESTS: Final = Counter(
     "sora_s3_requests_total", "Attempts at S3 requests.", ("operation", "outcome"), registry=REGISTRY
 )

@@ -15,6 +15,7 @@ from sora.postgres.quota import PostgresQuotas
 from sora.postgres.rehearsal import rehearse
 from sora.postgres.replica import ReplicatedMessages
 from sora.postgres.settings import DatabaseSettings
+from sora.postgres.sharing import PostgresGrants
 from sora.postgres.work import Database
 
 
@@ -49,6 +50,7 @@ class PostgresStore:
         self.bodies = PostgresBodies(self.database)
         self.audit = PostgresAudit(self.database)
         self.quotas = PostgresQuotas(self.database, quota)
+        self.grants = PostgresGrants(self.database, quota=quota)
 
     async def start(self) -> None:
         """Connect. Raises `DatabaseUnavailable` if no writable server answers."""

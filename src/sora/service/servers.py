@@ -25,6 +25,7 @@ from sora.mail.change import Changer
 from sora.mail.deliver import Deliverer
 from sora.mail.live import Live
 from sora.mail.mailboxes import MailboxUseCases
+from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
 from sora.net import lean_reactor
@@ -83,6 +84,7 @@ class Servers:
             staging_max=configuration.storage.staging_max,
             message_max=configuration.limits.message_max,
         )
+        self.watch = QuotaWatch(configuration.quota.warn_at)
         self.live = Live(store.mailboxes, store.feed)
         self.authenticator = authenticator(configuration.auth, store.accounts, reactor, tell=tell_sign_in)
         self.listeners: dict[str, Listener] = {}
@@ -142,6 +144,8 @@ class Servers:
             changer=Changer(store.messages),
             searcher=self.searcher,
             appender=self.appender,
+            quotas=QuotaUseCases(store.quotas, store.accounts, admins=configuration.quota.admins),
+            watch=self.watch,
             wheel=self.wheel,
             permits_plaintext=partial(
                 permits_plaintext,
@@ -170,6 +174,8 @@ class Servers:
             appender=self.appender,
             hostname=name,
             suppress_window=server.duplicate_window,
+            watch=self.watch,
+            refuses_for_good=configuration.quota.refusal == "permanent",
         )
         services = LmtpServices(
             deliveries=deliverer,

@@ -125,6 +125,7 @@ async def _open_store(
         reactor,
         reading=attrs.evolve(database_settings(reading), writable=False) if reading is not None else None,
         flags_wait_for_disk=configuration.storage.flags_wait_for_disk,
+        quota=configuration.quota_defaults(),
     )
     closers.append(store.stop)
     await store.start()

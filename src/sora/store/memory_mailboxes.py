@@ -3,7 +3,7 @@
 from array import array
 
 from sora.core import limits
-from sora.core.errors import LimitReached, MailboxExists, MailboxHasChildren, MailboxNameInvalid
+from sora.core.errors import LimitReached, MailboxExists, MailboxHasChildren, MailboxNameInvalid, SpecialUseTaken
 from sora.core.events import names_of
 from sora.core.ids import AccountId, MailboxId, ModSeq, Uid
 from sora.store.memory_messages import transfer
@@ -13,9 +13,11 @@ from sora.store.model import Actor, Changes, Listing, MailboxRow, NewMailbox, Op
 
 
 def add_mailbox(state: State, account: StoredAccount, new: NewMailbox) -> StoredMailbox:
-    """Create a mailbox and its missing parents. Raises `MailboxExists`, `LimitReached`."""
+    """Create a mailbox and its missing parents. Raises `MailboxExists`, `SpecialUseTaken`, `LimitReached`."""
     if new.name in account.mailboxes:
         raise MailboxExists("the mailbox exists")
+    if new.special_use is not None and any(one.special_use == new.special_use for one in account.mailboxes.values()):
+        raise SpecialUseTaken("another mailbox has this special use")
     _room(account, [*_missing_parents(account, new.name), new.name])
     admit_mailboxes(state, account.id, len(_missing_parents(account, new.name)) + 1)
     for parent in _missing_parents(account, new.name):
@@ -44,6 +46,7 @@ def _add(state: State, account: StoredAccount, new: NewMailbox) -> StoredMailbox
     )
     account.mailboxes[new.name] = mailbox
     state.mailboxes[mailbox.id] = mailbox
+    state.inherit(mailbox)
     if new.subscribed:
         account.subscriptions.add(new.name)
     return mailbox

@@ -207,6 +207,8 @@ class State:
         self.quota = Limits()
         """What holds for accounts that have no quota of their own."""
         self.domain_quotas: dict[str, Limits] = {}
+        self.inherit: Callable[[StoredMailbox], None] = lambda mailbox: None
+        """Called with each new mailbox, for its rights."""
         self._numbers = {"account": 0, "credential": 0, "mailbox": 0, "body": 0, "email": 0, "uid_validity": 0}
 
     def number(self, of: str) -> int:

@@ -12,17 +12,6 @@ from sora.core.config.setting import setting
 
 
 @attrs.frozen(kw_only=True)
-class SharedMailboxes:
-    """Mailboxes that several accounts use (RFC 4314)."""
-
-    enabled: bool = setting(BOOLEAN, False, "Offer them.")
-    namespace_prefix: str = setting(TEXT, "Shared/", "How their names begin.")
-    allow_user_create: bool = setting(BOOLEAN, False, "Let users create some.")
-    default_rights: str = setting(TEXT, "lrswipkxtea", "Rights of whoever creates one (RFC 4314 2.1).")
-    allow_anyone_identifier: bool = setting(BOOLEAN, False, "Let rights be given to everyone in the domain.")
-
-
-@attrs.frozen(kw_only=True)
 class Cluster:
     """Several nodes that tell each other what they do."""
 

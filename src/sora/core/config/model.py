@@ -8,10 +8,12 @@ import attrs
 
 from sora.core.config.access import Auth, Limits, Logging, Process, Tls
 from sora.core.config.kinds import NETWORK, Network, many
-from sora.core.config.later import Cluster, Relay, RelayQueue, SharedMailboxes, Sieve
+from sora.core.config.later import Cluster, Relay, RelayQueue, Sieve
 from sora.core.config.servers import BUILT, ClientFilter, Server, defaults
 from sora.core.config.setting import setting, table, tables
+from sora.core.config.sharing import Quota, SharedMailboxes
 from sora.core.config.storage import S3, Cleanup, Database, Embedded, LocalCache, Storage, Uploader
+from sora.core.quota import Limits as QuotaLimits
 
 
 @attrs.frozen(kw_only=True)
@@ -45,6 +47,7 @@ class Configuration:
     tls: Tls = table(Tls)
     server: EveryServer = table(EveryServer)
     servers: dict[str, Server] = attrs.field(factory=defaults)
+    quota: Quota = table(Quota)
     shared_mailboxes: SharedMailboxes = table(SharedMailboxes)
     sieve: Sieve = table(Sieve)
     relay: Relay = table(Relay)
@@ -75,6 +78,11 @@ class Configuration:
     def max_connections(self, server: Server) -> int:
         """Return how many connections a server serves at once."""
         return server.max_connections or self.limits.max_connections
+
+    def quota_defaults(self) -> QuotaLimits:
+        """Return what an account may hold that has no quota of its own."""
+        section = self.quota
+        return QuotaLimits(storage=section.storage, messages=section.messages, mailboxes=section.mailboxes)
 
     def unsupported(self) -> list[str]:
         """Return a complaint for each thing that is asked for and that this version does not have."""
