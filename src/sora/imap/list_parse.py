@@ -3,7 +3,10 @@
 RFC 3501 6.3.8-6.3.10, RFC 5258 (LIST-EXTENDED), RFC 5819 (LIST-STATUS), RFC 6154 (SPECIAL-USE).
 """
 
+from collections.abc import Callable
 from typing import Final
+
+import attrs
 
 from sora.core import limits
 from sora.core.errors import LimitReached
@@ -13,6 +16,8 @@ from sora.imap.tokens import BadSyntax, Cursor
 _PATTERNS_MAX: Final = 32
 """Patterns of one LIST: each is compared with every mailbox."""
 _OPTIONS_MAX: Final = 16
+ARGUMENTS: Final[dict[Return, Callable[[Cursor], object]]] = {}
+"""How what follows a return option is read, of those that take something; their families put it here."""
 
 
 def status_items(cursor: Cursor) -> tuple[StatusItem, ...]:
@@ -50,22 +55,12 @@ def parse_list(cursor: Cursor) -> ListMailboxes:
             raise LimitReached(f"the patterns have more than {limits.IMAP_PATTERN_MAX} characters in all")
     else:
         patterns = (cursor.pattern(),)
-    returns: frozenset[Return] = frozenset()
-    status: tuple[StatusItem, ...] = ()
+    command = ListMailboxes(ListKind.LIST, reference, patterns=patterns, selection=selection, extended=extended)
     if not cursor.at_end:
-        extended = True
         cursor.space()
         cursor.expect(b"RETURN ")
-        returns, status = _returns(cursor)
-    return ListMailboxes(
-        ListKind.LIST,
-        reference,
-        patterns=patterns,
-        selection=selection,
-        returns=returns,
-        status=status,
-        extended=extended,
-    )
+        command = _returns(cursor, command)
+    return command
 
 
 def parse_lsub(cursor: Cursor) -> ListMailboxes:
@@ -91,8 +86,9 @@ def _selection(cursor: Cursor) -> Selection:
         raise BadSyntax("unknown selection option of LIST") from None
 
 
-def _returns(cursor: Cursor) -> tuple[frozenset[Return], tuple[StatusItem, ...]]:
+def _returns(cursor: Cursor, command: ListMailboxes) -> ListMailboxes:
     returns: set[Return] = set()
+    arguments: dict[Return, object] = {}
     status: tuple[StatusItem, ...] = ()
     for _ in cursor.members("return options", items_max=_OPTIONS_MAX):
         name = cursor.keyword("a return option")
@@ -101,7 +97,11 @@ def _returns(cursor: Cursor) -> tuple[frozenset[Return], tuple[StatusItem, ...]]
             status = status_items(cursor)
             continue
         try:
-            returns.add(Return(name))
+            option = Return(name)
         except ValueError:
             raise BadSyntax("unknown return option of LIST") from None
-    return frozenset(returns), status
+        returns.add(option)
+        if option in ARGUMENTS:
+            cursor.space()
+            arguments[option] = ARGUMENTS[option](cursor)
+    return attrs.evolve(command, returns=frozenset(returns), arguments=arguments, status=status, extended=True)

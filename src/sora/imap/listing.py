@@ -172,17 +172,18 @@ def _list(
     by_subscription = Selection.SUBSCRIBED in selection
     if by_subscription:
         candidates |= subscriptions
-    below: set[str] = set()
+    chosen = {name for name in candidates if _selected(name, existing, subscriptions, selection)}
+    above: set[str] = set()
+    shown = set(filter(matches, chosen))
     if Selection.RECURSIVEMATCH in selection:
-        below = _ancestors(name for name in candidates if _selected(name, existing, subscriptions, selection))
-        candidates |= below
+        above = _ancestors(chosen)
+        # A parent that is not chosen itself is only shown for the sake of children that are not (RFC 5258 3.5).
+        shown.update(filter(matches, _ancestors(chosen - shown)))
     show = _Show(command, parents, subscriptions)
     answers = []
-    for name in sorted(filter(matches, candidates)):
-        inside = name in below
-        if inside or _selected(name, existing, subscriptions, selection):
-            info = _CHILD_INFO if inside and by_subscription else ()
-            answers.append(Listed(name, show.attributes(name, existing.get(name)), name in existing, info))
+    for name in sorted(shown):
+        info = _CHILD_INFO if by_subscription and name in above else ()
+        answers.append(Listed(name, show.attributes(name, existing.get(name)), name in existing, info))
     return answers
 
 

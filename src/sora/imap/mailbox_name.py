@@ -32,12 +32,7 @@ def decode(name: bytes, *, utf8: bool = False) -> str:
 
     `utf8`: the client has enabled UTF-8, and `&` is a letter like any other (RFC 6855 3, RFC 9051 5.1).
     """
-    try:
-        text = name.decode("utf-8")
-    except UnicodeDecodeError:
-        raise MailboxNameInvalid("the mailbox name is not valid UTF-8 or modified UTF-7") from None
-    if "&" in text and not utf8:
-        text = _unshift(text)
+    text = as_written(name, utf8=utf8)
     if text.isascii():
         if not text.isprintable():
             raise MailboxNameInvalid("the mailbox name contains control characters")
@@ -45,6 +40,15 @@ def decode(name: bytes, *, utf8: bool = False) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
         raise MailboxNameInvalid("the mailbox name contains control characters")
     return unicodedata.normalize("NFC", text)
+
+
+def as_written(name: bytes, *, utf8: bool = False) -> str:
+    """Read a name as `decode` does, without bringing it into NFC."""
+    try:
+        text = name.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MailboxNameInvalid("the mailbox name is not valid UTF-8 or modified UTF-7") from None
+    return _unshift(text) if "&" in text and not utf8 else text
 
 
 def canonical(name: str) -> str:

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Final
 
 from sora.imap import commands as c
+from sora.imap import search_commands as sc
 from sora.imap import quota_parse as q
 from sora.imap import session_commands as s
 
@@ -34,10 +35,10 @@ ALLOWED: Final[dict[type, frozenset[State]]] = {
     **dict.fromkeys((c.ListMailboxes, c.Namespace, c.Status, c.Append, c.Idle), _AFTER),
     **dict.fromkeys((s.Compress, s.Unauthenticate, s.Notify), _AFTER),
     s.Language: _ANY,
-    **dict.fromkeys((c.Check, c.Close, c.Unselect, c.Expunge, c.Search, c.Fetch, c.Store, c.Copy, c.Move), _INSIDE),
+    **dict.fromkeys((c.Check, c.Close, c.Unselect, c.Expunge, sc.Search, c.Fetch, c.Store, c.Copy, c.Move), _INSIDE),
     c.Replace: _INSIDE,
-    **dict.fromkeys((c.Sort, c.Thread, c.CancelUpdate), _INSIDE),
-    c.MultiSearch: _AFTER,
+    **dict.fromkeys((sc.Sort, sc.Thread, sc.CancelUpdate), _INSIDE),
+    sc.MultiSearch: _AFTER,
 }
 """In which states each command class is allowed; otherwise it is answered BAD."""
 
@@ -69,6 +70,17 @@ AUTHENTICATED: Final = (
     b"SPECIAL-USE",
     b"CREATE-SPECIAL-USE",
     b"BINARY",
+    b"APPENDLIMIT",
+    b"CATENATE",
+    b"LIST-EXTENDED",
+    b"LIST-STATUS",
+    b"MULTIAPPEND",
+    b"OBJECTID",
+    b"PARTIAL",
+    b"PREVIEW",
+    b"REPLACE",
+    b"SAVEDATE",
+    b"STATUS=SIZE",
     b"COMPRESS=DEFLATE",
     b"UNAUTHENTICATE",
     b"I18NLEVEL=1",
@@ -94,6 +106,10 @@ NEEDED: Final[dict[type, bytes]] = {
     c.Namespace: b"NAMESPACE",
     c.Unselect: b"UNSELECT",
     c.Move: b"MOVE",
+    sc.Sort: b"SORT",
+    sc.Thread: b"THREAD=REFERENCES",
+    sc.MultiSearch: b"MULTISEARCH",
+    sc.CancelUpdate: b"CONTEXT=SEARCH",
     s.Compress: b"COMPRESS=DEFLATE",
     s.Unauthenticate: b"UNAUTHENTICATE",
     s.Language: b"LANGUAGE",

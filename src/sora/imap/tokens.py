@@ -88,6 +88,12 @@ class Cursor:
         """Skip a space, or several, which some clients send."""
         self._match(_SPACES, "a space")
 
+    def abandon(self) -> None:
+        """Leave all that is left unread: the command is refused for a reason of its own."""
+        self._index = len(self._parts) - 1
+        self._text = self._parts[-1]
+        self._position = len(self._text)
+
     def finish(self) -> None:
         """Require that nothing is left but spaces."""
         if not self.at_end:
@@ -204,8 +210,16 @@ class Cursor:
 
     def mailbox(self) -> str:
         """Read a mailbox name, canonical; raises `MailboxNameInvalid` too."""
+        return self.named()[0]
+
+    def named(self) -> tuple[str, str | None]:
+        """Read a mailbox name, and how it was written if that is not its canonical form; raises as `mailbox`."""
         word = self.string() if self.peek() in (b'"', b"{") else self._match(_MAILBOX, "a mailbox name")
-        return mailbox_name.canonical(mailbox_name.decode(word, utf8=self.utf8))
+        name = mailbox_name.canonical(mailbox_name.decode(word, utf8=self.utf8))
+        if word.isascii() and b"&" not in word and name[:5] != mailbox_name.INBOX:
+            return name, None
+        written = mailbox_name.as_written(word, utf8=self.utf8)
+        return name, None if written == name else written
 
     def reference(self) -> str:
         """Read LIST's reference, which need not be canonical; raises as `pattern`."""

@@ -4,6 +4,8 @@
 
 from typing import Any, Final
 
+import attrs
+
 from sora.aio import deferred
 from sora.core import limits
 from sora.core.errors import LimitReached, NoSuchMailbox
@@ -36,7 +38,12 @@ SELECT m.*, s.name
 _FIND: Final = Statement(f"""
 SELECT {MAILBOX_COLUMNS} FROM mailboxes AS b WHERE b.account_id = %(account)s AND b.name = %(name)s
 """)
-_BY_ID: Final = Statement(f"SELECT {MAILBOX_COLUMNS} FROM mailboxes AS b WHERE b.id = %(mailbox)s")
+_CREATE: Final = Statement(f"""
+SELECT {MAILBOX_COLUMNS}
+  FROM create_mailbox(%(account)s, %(name)s, %(use)s, %(subscribed)s, %(mailboxes_max)s, %(mailboxes_default)s)
+       AS made (id)
+ CROSS JOIN LATERAL mailbox_now(made.id) AS b
+""")
 _EARLIER: Final = """
        SELECT coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets FROM tombstones
         WHERE mailbox_id = box.id AND modseq > %(vanished)s::bigint"""
@@ -159,22 +166,18 @@ class PostgresMailboxes:
 
     @deferred
     async def create(self, account: AccountId, mailbox_: NewMailbox) -> MailboxRow:
-        """Create a mailbox and its missing parents. Raises `MailboxExists`, `LimitReached`."""
-        made = await self._database.call(
-            "create_mailbox",
-            {
-                "account": account,
-                "name": mailbox_.name,
-                "use": mailbox_.special_use,
-                "subscribed": mailbox_.subscribed,
-                "mailboxes_max": limits.MAILBOXES_MAX,
-                "mailboxes_default": self._quota.mailboxes,
-            },
-        )
-        rows = await self._database.fetch(_BY_ID, {"mailbox": made[0][0]})
-        if not rows:
-            raise NoSuchMailbox("the mailbox was deleted at once")
-        return mailbox(rows[0])
+        """Create a mailbox and its missing parents. Raises `MailboxExists`, `SpecialUseTaken`, `LimitReached`."""
+        asked = {
+            "account": account,
+            "name": mailbox_.name,
+            "use": mailbox_.special_use,
+            "subscribed": mailbox_.subscribed,
+            "mailboxes_max": limits.MAILBOXES_MAX,
+            "mailboxes_default": self._quota.mailboxes,
+        }
+        row = mailbox((await self._database.change(_CREATE, asked))[0])
+        # The statement does not see the subscription that it made.
+        return attrs.evolve(row, subscribed=row.subscribed or mailbox_.subscribed)
 
     @deferred
     async def delete(self, account: AccountId, name: str, actor: Actor) -> MailboxId:

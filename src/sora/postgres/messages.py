@@ -11,14 +11,15 @@ from sora.aio import deferred
 from sora.core import limits
 from sora.core.criteria import Criteria
 from sora.core.ids import EmailId, MailboxId, ModSeq, ThreadId, Uid
+from sora.core.ordering import Order
 from sora.core.quota import NO_LIMITS
 from sora.core.quota import Limits as QuotaLimits
-from sora.postgres import listing, whole
+from sora.postgres import listing, ordering, whole
 from sora.postgres.arrivals import Arrivals
 from sora.postgres.flags import Flags
 from sora.postgres.mailboxes import actor_parameters
 from sora.postgres.rows import body_ref, numbers
-from sora.postgres.search import search
+from sora.postgres.search import search, search_many
 from sora.postgres.statement import Statement, integers
 from sora.postgres.work import Database
 from sora.store.model import (
@@ -34,6 +35,7 @@ from sora.store.model import (
     NewMessage,
     Want,
 )
+from sora.store.threads import ThreadRows
 
 # What each wish reads: columns, and how many they are. `trace` comes once, for either of its wishes.
 _COLUMNS: Final[dict[Want, tuple[str, ...]]] = {
@@ -214,3 +216,21 @@ class PostgresMessages:
     def search(self, mailbox: MailboxId, criteria: Criteria, *, recent_from: Uid, uid_max: int) -> "Deferred[Found]":
         """Evaluate criteria exactly over messages with UID up to `uid_max`; `Numbers` were replaced by `Uids`."""
         return search(self._database, mailbox, criteria, recent_from=recent_from, uid_max=uid_max)
+
+    def search_many(self, mailboxes: Sequence[MailboxId], criteria: Criteria) -> "Deferred[dict[MailboxId, Found]]":
+        """Evaluate criteria over all messages of each mailbox, in one statement."""
+        return search_many(self._database, mailboxes, criteria)
+
+    @deferred
+    async def order(
+        self, mailbox: MailboxId, order: Order, uids: Sequence[int] | None, *, uid_max: int
+    ) -> "array[int]":
+        """Return UIDs up to `uid_max`, of those named or all, in an order without RELEVANCY."""
+        return await ordering.order(self._database, mailbox, order, uids, uid_max=uid_max)
+
+    @deferred
+    async def threading(
+        self, mailbox: MailboxId, uids: Sequence[int] | None, *, after: int, uid_max: int, limit: int
+    ) -> ThreadRows:
+        """Read what threads are made of: of the first `limit` messages above `after`, all or those named."""
+        return await ordering.threading(self._database, mailbox, uids, after=after, uid_max=uid_max, limit=limit)

@@ -14,6 +14,8 @@ from twisted.internet.defer import Deferred
 from sora.core.criteria import Criteria
 from sora.core.events import FeedLost, MailboxChanged
 from sora.core.ids import AccountId, BodyId, MailboxId, ModSeq, Uid
+from sora.core.ordering import Order
+from sora.store.grants import Grants
 from sora.store.model import (
     AccountRow,
     AccountStatus,
@@ -41,6 +43,7 @@ from sora.store.model import (
     Want,
 )
 from sora.store.quotas import Quotas
+from sora.store.threads import ThreadRows
 
 CLAIM_OCTETS: Final = 8_388_608
 """Octets that one claim of uploads brings at most: they come as text of twice the length."""
@@ -92,7 +95,7 @@ class Mailboxes(Protocol):
         """Read one mailbox. Raises `NoSuchMailbox`."""
 
     def create(self, account: AccountId, mailbox: NewMailbox) -> "Deferred[MailboxRow]":
-        """Create a mailbox and its missing parents. Raises `MailboxExists`, `LimitReached`."""
+        """Create a mailbox and its missing parents. Raises `MailboxExists`, `SpecialUseTaken`, `LimitReached`."""
 
     def delete(self, account: AccountId, name: str, actor: Actor) -> "Deferred[MailboxId]":
         """Delete a mailbox; its messages become tombstones. Raises `NoSuchMailbox`, `MailboxHasChildren`.
@@ -185,7 +188,26 @@ class Messages(Protocol):
         """Turn messages that are \\Deleted (of those named, or all) into tombstones; returns modseq and their UIDs."""
 
     def search(self, mailbox: MailboxId, criteria: Criteria, *, recent_from: Uid, uid_max: int) -> "Deferred[Found]":
-        """Evaluate criteria exactly over messages with UID up to `uid_max`; `Numbers` were replaced by `Uids`."""
+        """Evaluate criteria exactly over messages with UID up to `uid_max`; `Numbers` were replaced by `Uids`.
+
+        Raises `NoSuchMailbox`, `LimitReached` if it takes too long.
+        """
+
+    def search_many(self, mailboxes: Sequence[MailboxId], criteria: Criteria) -> "Deferred[dict[MailboxId, Found]]":
+        """Evaluate criteria over all messages of each mailbox; `Numbers` and `*` are those of each.
+
+        Mailboxes that are gone are absent, and so are those where nothing matches. Raises `LimitReached`.
+        """
+
+    def order(
+        self, mailbox: MailboxId, order: Order, uids: Sequence[int] | None, *, uid_max: int
+    ) -> "Deferred[array[int]]":
+        """Return UIDs up to `uid_max`, of those named or all, in an order without RELEVANCY; the gone are left out."""
+
+    def threading(
+        self, mailbox: MailboxId, uids: Sequence[int] | None, *, after: int, uid_max: int, limit: int
+    ) -> "Deferred[ThreadRows]":
+        """Read what threads are made of: of the first `limit` messages above `after`, all or those named."""
 
 
 class Bodies(Protocol):
@@ -278,6 +300,7 @@ class Store(Protocol):
     audit: Audit
     feed: Feed
     quotas: Quotas
+    grants: Grants
 
 
 class ObjectStore(Protocol):

@@ -11,8 +11,10 @@ from sora.core.criteria import Criteria
 from sora.core.errors import NoSuchMessage, SoraError, UidsExhausted
 from sora.core.flags import DELETED, Change
 from sora.core.ids import BodyId, EmailId, MailboxId, ModSeq, Uid
+from sora.core.ordering import Order
+from sora.store.memory_ordering import ordered, thread_rows
 from sora.store.memory_quota import admit
-from sora.store.memory_search import search
+from sora.store.memory_search import search, search_alone
 from sora.store.memory_state import Arrival, State, StoredBody, StoredMailbox, StoredMessage, fired
 from sora.store.memory_whole import whole
 from sora.store.model import (
@@ -29,6 +31,7 @@ from sora.store.model import (
     NewMessage,
     Want,
 )
+from sora.store.threads import ThreadRows
 
 
 def transfer(
@@ -249,6 +252,35 @@ class MemoryMessages:
         stored = self._state.mailbox(mailbox)
         messages = [message for message in stored.messages.values() if message.uid <= uid_max]
         return search(criteria, messages, recent_from=recent_from, uid_max=uid_max)
+
+    @fired
+    def search_many(self, mailboxes: Sequence[MailboxId], criteria: Criteria) -> dict[MailboxId, Found]:
+        """Evaluate criteria over all messages of each mailbox."""
+        there = {one: self._state.mailboxes[one] for one in mailboxes if one in self._state.mailboxes}
+        found = {one: search_alone(criteria, stored) for one, stored in there.items()}
+        return {one: result for one, result in found.items() if result.uids or result.undecided}
+
+    @fired
+    def order(self, mailbox: MailboxId, order: Order, uids: Sequence[int] | None, *, uid_max: int) -> "array[int]":
+        """Return UIDs up to `uid_max`, of those named or all, in an order without RELEVANCY."""
+        return array("I", [message.uid for message in ordered(self._some(mailbox, uids, uid_max), order)])
+
+    @fired
+    def threading(
+        self, mailbox: MailboxId, uids: Sequence[int] | None, *, after: int, uid_max: int, limit: int
+    ) -> ThreadRows:
+        """Read what threads are made of: of the first `limit` messages above `after`, all or those named."""
+        chosen = [message for message in self._some(mailbox, uids, uid_max) if message.uid > after]
+        return thread_rows(chosen[:limit])
+
+    def _some(self, mailbox: MailboxId, uids: Sequence[int] | None, uid_max: int) -> list[StoredMessage]:
+        stored = self._state.mailboxes.get(mailbox)
+        named = None if uids is None else set(uids)
+        return [
+            message
+            for message in (stored.messages.values() if stored is not None else ())
+            if message.uid <= uid_max and (named is None or message.uid in named)
+        ]
 
 
 def _store(mailbox: StoredMailbox, change: FlagChange, modseq: int) -> FlagsStored:

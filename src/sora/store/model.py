@@ -258,6 +258,7 @@ class Want(Flag):
 
     INTERNAL_DATE = auto()
     SAVE_DATE = auto()
+    DATES = INTERNAL_DATE | SAVE_DATE
     EMAIL = auto()
     THREAD = auto()
     SIZE = auto()

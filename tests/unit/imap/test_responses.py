@@ -59,7 +59,7 @@ class Data(unittest.SynchronousTestCase):
             r.list_line(b"LIST", (), "a", child_info=(b"SUBSCRIBED",)),
             b'* LIST () "/" "a" ("CHILDINFO" ("SUBSCRIBED"))\r\n',
         )
-        self.assertEqual(r.status("a", ((b"MESSAGES", 1), (b"UNSEEN", 0))), b'* STATUS "a" (MESSAGES 1 UNSEEN 0)\r\n')
+        self.assertEqual(r.status("a", (b"MESSAGES 1", b"UNSEEN 0")), b'* STATUS "a" (MESSAGES 1 UNSEEN 0)\r\n')
         self.assertEqual(r.namespace(), b'* NAMESPACE (("" "/")) NIL NIL\r\n')
         self.assertEqual(r.capability(b"IMAP4rev1"), b"* CAPABILITY IMAP4rev1\r\n")
 

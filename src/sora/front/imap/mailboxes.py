@@ -1,15 +1,34 @@
-"""Mailboxes by name: CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, XLIST, NAMESPACE, STATUS (RFC 3501 6.3)."""
+"""Mailboxes by name: CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, XLIST, NAMESPACE (RFC 3501 6.3, RFC 5258)."""
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sora.core.errors import MailboxHasChildren
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
-from sora.imap import commands, listing, responses
-from sora.imap.commands import StatusItem
-from sora.store.model import MailboxRow
+from sora.front.imap.status import status_line
+from sora.imap import commands, listing, object_id, responses
+from sora.imap.commands import Return
+from sora.store.model import Listing, MailboxRow
 
 SPECIAL_USES: Final = frozenset(("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash"))
 """What CREATE can give (RFC 6154 2); the others are views of other mailboxes, which sora does not have."""
+
+Write = Callable[[MailboxRow], bytes]
+"""Writes what a return option adds after a mailbox's LIST line; nothing for some."""
+Prepare = Callable[[ImapProtocol, commands.ListMailboxes, Listing], Awaitable[Write]]
+RETURNED: Final[dict[Return, Prepare]] = {}
+"""Return options that add lines of their own, made by `returns` in the files of their families."""
+_ATTRIBUTES: Final = frozenset((Return.SUBSCRIBED, Return.CHILDREN, Return.SPECIAL_USE))
+
+
+def returns(option: Return) -> Callable[[Prepare], Prepare]:
+    """Register what answers a return option of LIST: asked once a command, with all that LIST has read."""
+
+    def register(prepare: Prepare) -> Prepare:
+        RETURNED[option] = prepare
+        return prepare
+
+    return register
 
 
 @handles(commands.Create)
@@ -17,14 +36,12 @@ async def create(session: ImapProtocol, command: commands.Create) -> Done:
     """Create a mailbox, with the levels above it; a special use belongs to one mailbox of an account."""
     account = session.signed_in.account
     use = command.special_use[0] if command.special_use else None
-    if use is not None:
-        if len(command.special_use) > 1 or use not in SPECIAL_USES:
-            raise Refusal("this special use cannot be given", b"USEATTR")
-        everything = await session.services.mailboxes.listing(account)
-        if any(row.special_use == use for row in everything.mailboxes):
-            raise Refusal("another mailbox has this special use", b"USEATTR")
-    await session.services.mailboxes.create(account, command.mailbox, special_use=use)
-    return Done("CREATE completed")
+    if use is not None and (len(command.special_use) > 1 or use not in SPECIAL_USES):
+        raise Refusal("this special use cannot be given", b"USEATTR")
+    row = await session.services.mailboxes.create(account, command.mailbox, special_use=use)
+    if command.written is not None:
+        _tell_canonical(session, row.name, command.written)
+    return Done("CREATE completed", object_id.mailbox_id(row.id))
 
 
 @handles(commands.Delete)
@@ -37,6 +54,8 @@ async def delete(session: ImapProtocol, command: commands.Delete) -> Done:
         raise Refusal("the mailbox has mailboxes below it", b"HASCHILDREN") from None
     if session.selected is not None and session.selected.name == command.mailbox:
         session.unselect()
+    if command.written is not None:
+        _tell_canonical(session, command.mailbox, command.written, "\\NonExistent")
     return Done("DELETE completed")
 
 
@@ -44,7 +63,15 @@ async def delete(session: ImapProtocol, command: commands.Delete) -> Done:
 async def rename(session: ImapProtocol, command: commands.Rename) -> Done:
     """Rename a mailbox and what lies below it; INBOX gives its messages away and stays."""
     await session.services.mailboxes.rename(session.signed_in.account, command.old, command.new, session.actor)
+    if command.written is not None:
+        _tell_canonical(session, command.new, command.written)
     return Done("RENAME completed")
+
+
+def _tell_canonical(session: ImapProtocol, name: str, written: str, *attributes: str) -> None:
+    """Tell a client of IMAP4rev2 that a mailbox is not called as it wrote (RFC 9051 6.3.9.7)."""
+    if session.rev2:
+        session.send(responses.list_line(b"LIST", attributes, name, old_name=written, utf8=session.utf8))
 
 
 @handles(commands.Subscribe)
@@ -70,39 +97,27 @@ async def namespace(session: ImapProtocol, command: commands.Namespace) -> Done:
 
 @handles(commands.ListMailboxes)
 async def list_mailboxes(session: ImapProtocol, command: commands.ListMailboxes) -> Done:
-    """List names that match, with attributes, and STATUS where it was asked for (RFC 5819)."""
+    """List names that match, with attributes and what else was asked of each (RFC 5258, RFC 5819)."""
+    if not command.returns <= _ATTRIBUTES | RETURNED.keys():
+        raise Refusal("this return option is not known", bad=True)
     kind = command.kind.value
     everything = await session.services.mailboxes.listing(session.signed_in.account)
+    writers = [await RETURNED[option](session, command, everything) for option in Return if option in _added(command)]
     rows = {row.name: row for row in everything.mailboxes}
     names = [listing.Name(row.name, row.special_use, row.subscribed) for row in everything.mailboxes]
     for line in listing.answer(command, names, everything.subscriptions):
-        session.send(responses.list_line(kind, line.attributes, line.name, child_info=line.child_info))
+        session.send(
+            responses.list_line(kind, line.attributes, line.name, child_info=line.child_info, utf8=session.utf8)
+        )
         row = rows.get(line.name)
-        if command.status and row is not None:
-            session.send(responses.status(line.name, _items(row, command.status)))
+        if row is not None:
+            if command.status:
+                session.send(status_line(session, line.name, row, command.status))
+            for write in writers:
+                session.send(write(row))
         await session.drained()
     return Done("completed")
 
 
-@handles(commands.Status)
-async def status(session: ImapProtocol, command: commands.Status) -> Done:
-    """Give a mailbox's counters without selecting it."""
-    row = await session.services.mailboxes.find(session.signed_in.account, command.mailbox)
-    if StatusItem.HIGHESTMODSEQ in command.items:
-        session.condstore = True
-    session.send(responses.status(command.mailbox, _items(row, command.items)))
-    return Done("STATUS completed")
-
-
-def _items(row: MailboxRow, items: tuple[StatusItem, ...]) -> list[tuple[bytes, int]]:
-    numbers = {
-        StatusItem.MESSAGES: row.messages,
-        StatusItem.RECENT: row.recent,
-        StatusItem.UIDNEXT: row.uid_next,
-        StatusItem.UIDVALIDITY: row.uid_validity,
-        StatusItem.UNSEEN: row.unseen,
-        StatusItem.HIGHESTMODSEQ: row.highest_modseq,
-        StatusItem.SIZE: row.size,
-        StatusItem.DELETED: row.deleted,
-    }
-    return [(item.value, numbers[item]) for item in items]
+def _added(command: commands.ListMailboxes) -> frozenset[Return]:
+    return command.returns - _ATTRIBUTES

@@ -3,7 +3,7 @@
 from sora.core import limits
 from sora.core.flags import DELETED
 from sora.front.imap.session import Done, ImapProtocol, Selected, handles
-from sora.imap import commands, listing, responses
+from sora.imap import commands, listing, object_id, responses
 from sora.imap.view import Expunges, SessionView
 
 
@@ -29,6 +29,7 @@ async def select(session: ImapProtocol, command: commands.Select) -> Done:
         await _list_itself(session, command.mailbox)
     else:
         _tell_recent_and_unseen(session, view)
+    session.send(responses.untagged_ok("identifier", code=object_id.mailbox_id(row.id)))
     session.send(responses.untagged_ok("UIDs valid", code=b"UIDVALIDITY %d" % row.uid_validity))
     session.send(responses.untagged_ok("predicted next UID", code=b"UIDNEXT %d" % row.uid_next))
     session.send(responses.untagged_ok("highest", code=b"HIGHESTMODSEQ %d" % row.highest_modseq))

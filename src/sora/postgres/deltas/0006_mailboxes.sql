@@ -52,6 +52,9 @@ BEGIN
     IF EXISTS (SELECT FROM mailboxes WHERE account_id = account AND name = new_name) THEN
         RAISE EXCEPTION USING ERRCODE = 'SO002', MESSAGE = 'the mailbox exists';
     END IF;
+    IF EXISTS (SELECT FROM mailboxes WHERE account_id = account AND special_use = use) THEN
+        RAISE EXCEPTION USING ERRCODE = 'SO011', MESSAGE = 'another mailbox has this special use';
+    END IF;
     INSERT INTO mailboxes (account_id, name) SELECT account, p FROM parents_of(new_name) AS p
         ON CONFLICT (account_id, name) DO NOTHING;
     INSERT INTO mailboxes (account_id, name, special_use) VALUES (account, new_name, use) RETURNING id INTO made;
@@ -64,6 +67,10 @@ BEGIN
     END IF;
     RETURN made;
 END $$;
+
+CREATE FUNCTION mailbox_now(box_id bigint) RETURNS SETOF mailboxes LANGUAGE plpgsql AS
+$$ BEGIN RETURN QUERY SELECT * FROM mailboxes WHERE id = box_id; END $$;
+COMMENT ON FUNCTION mailbox_now IS 'A mailbox as the very statement that calls this has made it.';
 
 CREATE FUNCTION delete_mailbox(
     account bigint, old_name text, who_account bigint, who_address text, protocol text, session text
