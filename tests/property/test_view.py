@@ -97,6 +97,7 @@ class Client:
     def hear(self, expunges: Expunges) -> None:
         news = self.view.update(self.server.version, expunges)
         assert expunges is Expunges.ALLOWED or not news.expunged
+        assert list(news.vanished) == sorted(self.list[number - 1] for number in news.expunged)
         for number in news.expunged:
             self.list.pop(number - 1)
         if news.exists is not None:
@@ -132,8 +133,8 @@ class Client:
         assert view.count == len(self.list)
         assert list(view.uids) == self.list == sorted(self.list)
         everything = [(number, uid) for number, uid in enumerate(self.list, 1)]
-        assert view.resolve(UidSet(((1, STAR),)), by_uid=False) == everything
-        assert view.resolve(UidSet(((STAR, 1),)), by_uid=True) == everything
+        assert list(view.resolve(UidSet(((1, STAR),)), by_uid=False)) == everything
+        assert list(view.resolve(UidSet(((STAR, 1),)), by_uid=True)) == everything
         assert view.recent == sum(uid >= view.recent_from for uid in self.list)
         for number, uid in everything:
             assert view.number(uid) == number

@@ -13,6 +13,7 @@ from sora.core.flags import Change
 from sora.core.uidset import UidSet
 from sora.imap.fetch_items import FetchItem, FetchModifiers
 from sora.imap.quota_parse import QuotaCommand
+from sora.imap.resync import Resync
 from sora.imap.search_commands import CancelUpdate, MultiSearch, Search, Sort, Thread
 from sora.imap.session_commands import SessionCommand
 
@@ -83,6 +84,8 @@ class Select:
     mailbox: str
     read_only: bool = attrs.field(kw_only=True)
     condstore: bool = attrs.field(kw_only=True, default=False)
+    resync: Resync | None = attrs.field(kw_only=True, default=None)
+    """QRESYNC (RFC 7162 3.2.5)."""
 
 
 @attrs.frozen

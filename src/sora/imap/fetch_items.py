@@ -83,6 +83,8 @@ class FetchModifiers:
 
     changed_since: int | None = None
     """RFC 7162 3.1.4.1."""
+    vanished: bool = False
+    """RFC 7162 3.2.6."""
     partial: Range | None = None
 
 

@@ -104,6 +104,7 @@ _NO_MODIFIERS: Final = FetchModifiers()
 _MODIFIERS: Final[dict[bytes, tuple[str, Callable[[Cursor], Any]]]] = {
     b"CHANGEDSINCE": ("changed_since", _changed_since),
     b"PARTIAL": ("partial", _range),
+    b"VANISHED": ("vanished", lambda _: True),
 }
 """How each modifier is read, and which field of `FetchModifiers` it sets."""
 

@@ -24,6 +24,7 @@ from sora.imap.search_parse import (
     parse_sort,
     parse_thread,
 )
+from sora.imap.select_parse import parse_select
 from sora.imap.session_commands import Unauthenticate
 from sora.imap.tokens import MODSEQ_MAX, BadSyntax, Cursor
 
@@ -112,21 +113,6 @@ def _enable(cursor: Cursor) -> c.Command:
     return c.Enable(tuple(names))
 
 
-def _select(*, read_only: bool) -> Callable[[Cursor], c.Command]:
-    def read(cursor: Cursor) -> c.Command:
-        mailbox = cursor.mailbox()
-        condstore = False
-        if not cursor.at_end:
-            cursor.space()
-            for _ in cursor.members("parameters", items_max=8):
-                if cursor.keyword("a parameter") != b"CONDSTORE":
-                    raise BadSyntax("unknown parameter of SELECT")
-                condstore = True
-        return c.Select(mailbox, read_only=read_only, condstore=condstore)
-
-    return read
-
-
 def _create(cursor: Cursor) -> c.Command:
     name, written = cursor.named()
     if name.endswith(mailbox_name.SEPARATOR) and len(name) > 1:
@@ -182,8 +168,8 @@ def _fetch(cursor: Cursor) -> c.Command:
     numbers = cursor.sequence_set()
     cursor.space()
     items, modifiers = fetch_parse.parse(cursor)
-    if modifiers.partial is not None:
-        raise BadSyntax("PARTIAL belongs to UID FETCH")
+    if modifiers.partial is not None or modifiers.vanished:
+        raise BadSyntax("PARTIAL and VANISHED belong to UID FETCH")
     return c.Fetch(numbers, _with_modseq(items, modifiers), by_uid=False, modifiers=modifiers)
 
 
@@ -191,6 +177,8 @@ def _uid_fetch(cursor: Cursor) -> c.Command:
     numbers = cursor.sequence_set()
     cursor.space()
     items, modifiers = fetch_parse.parse(cursor)
+    if modifiers.vanished and modifiers.changed_since is None:
+        raise BadSyntax("VANISHED goes with CHANGEDSINCE")
     if Attribute.UID not in items:
         items = (Attribute.UID, *items)
     return c.Fetch(numbers, _with_modseq(items, modifiers), by_uid=True, modifiers=modifiers)
@@ -262,8 +250,8 @@ _READERS: Final[dict[bytes, Callable[[Cursor], c.Command]]] = {
     b"LOGIN": _login,
     b"AUTHENTICATE": _authenticate,
     b"ENABLE": _enable,
-    b"SELECT": _select(read_only=False),
-    b"EXAMINE": _select(read_only=True),
+    b"SELECT": parse_select(read_only=False),
+    b"EXAMINE": parse_select(read_only=True),
     b"CREATE": _create,
     b"DELETE": _delete,
     b"RENAME": _rename,

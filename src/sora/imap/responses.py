@@ -270,6 +270,19 @@ def expunges(numbers: Iterable[int]) -> bytes:
     return b"".join([b"* %d EXPUNGE\r\n" % number for number in numbers])
 
 
+def vanished(ranges: Sequence[tuple[int, int]], *, earlier: bool = False) -> bytes:
+    """Write VANISHED of ascending ranges of UIDs; nothing if there are none (RFC 7162 3.2.10)."""
+    if not ranges:
+        return b""
+    words = ",".join([str(low) if low == high else f"{low}:{high}" for low, high in ranges]).encode("ascii")
+    return b"* VANISHED %b%b\r\n" % (b"(EARLIER) " if earlier else b"", words)
+
+
+def highest_modseq(modseq: int) -> bytes:
+    """Write the HIGHESTMODSEQ code (RFC 7162 3.1.2.1)."""
+    return b"HIGHESTMODSEQ %d" % modseq
+
+
 def flags(keywords: Iterable[str] = ()) -> bytes:
     """Write FLAGS: the system flags and the keywords in use in the mailbox."""
     return b"* FLAGS (%b)\r\n" % flag_text(system_flags.SYSTEM_MASK, keywords)
@@ -309,17 +322,24 @@ def bad_charset(charsets: Iterable[bytes]) -> bytes:
 # ------------------------------------------------------------ FETCH
 
 
-def fetch(number: int, pieces: Iterable[bytes]) -> bytes:
-    """Write one FETCH answer of ready pieces (`piece_*`)."""
-    return b"* %d FETCH (%b)\r\n" % (number, b" ".join(pieces))
+FETCH: Final = b"FETCH"
+UIDFETCH: Final = b"UIDFETCH"
+"""Instead of FETCH where messages are named by UIDs alone (RFC 9586)."""
 
 
-def fetch_lines(shape: Sequence[bytes], columns: Sequence[Sequence[bytes] | Sequence[int]]) -> bytes:
-    """Write many FETCH answers of one shape (`SHAPE_*`); the first column is the sequence numbers.
+def fetch(number: int, pieces: Iterable[bytes], *, word: bytes = FETCH) -> bytes:
+    """Write one FETCH answer of ready pieces (`piece_*`); after UIDFETCH's `word` the number is a UID."""
+    return b"* %d %b (%b)\r\n" % (number, word, b" ".join(pieces))
+
+
+def fetch_lines(
+    shape: Sequence[bytes], columns: Sequence[Sequence[bytes] | Sequence[int]], *, word: bytes = FETCH
+) -> bytes:
+    """Write many FETCH answers of one shape (`SHAPE_*`); the first column is the sequence numbers, or UIDs.
 
     What is short goes through a format, line by line; long texts are only joined.
     """
-    line, values = b"* %d FETCH (", [columns[0]]
+    line, values = b"* %%d %b (" % word, [columns[0]]
     parts: list[Sequence[bytes]] = []
     for number, (one, column) in enumerate(zip(shape, columns[1:], strict=True)):
         line += b" " + one if number else one

@@ -67,6 +67,8 @@ AUTHENTICATED: Final = (
     b"UIDPLUS",
     b"MOVE",
     b"CONDSTORE",
+    b"QRESYNC",
+    b"UIDONLY",
     b"SPECIAL-USE",
     b"CREATE-SPECIAL-USE",
     b"BINARY",
@@ -93,7 +95,7 @@ AUTHENTICATED: Final = (
 )
 """After login: one line each, in no order that means anything."""
 
-ENABLEABLE: Final = frozenset(("CONDSTORE", "IMAP4REV2", "UTF8=ACCEPT"))
+ENABLEABLE: Final = frozenset(("CONDSTORE", "QRESYNC", "UIDONLY", "IMAP4REV2", "UTF8=ACCEPT"))
 """What ENABLE turns on (RFC 5161 3.1), in capitals; other names are ignored."""
 
 NEEDED: Final[dict[type, bytes]] = {

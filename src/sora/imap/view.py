@@ -9,13 +9,15 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from enum import Enum
+from itertools import compress
 from typing import Final
 
 import attrs
 
 from sora.core.flags import SEEN, Change
-from sora.core.uidset import UidSet, pick
-from sora.imap import responses
+from sora.core.uidset import UidSet
+from sora.imap import responses, resync, targets
+from sora.imap.targets import Targets
 from sora.imap.version import Keywords, Version, position
 
 
@@ -43,6 +45,8 @@ class Announcement:
 
     expunged: Sequence[int] = ()
     """Sequence numbers, highest first, so that each is right after those before it."""
+    vanished: Sequence[int] = ()
+    """The UIDs of the same messages, ascending, for VANISHED instead of EXPUNGE (RFC 7162 3.2.10)."""
     exists: int | None = None
     recent: int | None = None
     changed: Sequence[tuple[int, int]] = ()
@@ -113,7 +117,17 @@ class SessionView:
     Methods that take a UID raise `KeyError` if the client was not told of it.
     """
 
-    __slots__ = ("_answered", "_gone", "_known", "_latest", "_recent_from", "_recent_told", "_uids", "saved")
+    __slots__ = (
+        "_answered",
+        "_gone",
+        "_known",
+        "_latest",
+        "_recent_from",
+        "_recent_told",
+        "_settled",
+        "_uids",
+        "saved",
+    )
 
     def __init__(self, version: Version, *, recent_from: int) -> None:
         """Begin with all of `version` told; UIDs from `recent_from` on are \\Recent here (RFC 3501 2.3.2)."""
@@ -125,6 +139,7 @@ class SessionView:
         """The numbering; shared with `_known` unless something waits in `_gone`."""
         self._gone: dict[int, tuple[int, int, tuple[str, ...]]] = {}
         """Told, expunged, not announced: flags, modseq and keywords as last known."""
+        self._settled = version.modseq
         self._answered: dict[int, int] = {}
         """UIDs whose flags at this modseq the client knows from its own STORE."""
         self._recent_from = recent_from
@@ -164,6 +179,16 @@ class SessionView:
         """How many of the messages told of are \\Recent."""
         return len(self._uids) - bisect_left(self._uids, self._recent_from)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether messages are gone that the client must still count."""
+        return bool(self._gone)
+
+    @property
+    def settled(self) -> int:
+        """The modseq up to which the client has been told everything, expunges too (RFC 7162 3.2)."""
+        return self._settled
+
     def number(self, uid: int) -> int:
         """Return the sequence number of a UID."""
         index = position(self._uids, uid)
@@ -181,21 +206,31 @@ class SessionView:
             raise KeyError(number)
         return self._uids[number - 1]
 
-    def resolve(self, numbers: UidSet, *, by_uid: bool) -> list[tuple[int, int]]:
-        """Return (sequence number, UID) of each message in the set, ascending; others are left out.
+    def resolve(self, numbers: UidSet, *, by_uid: bool) -> Targets:
+        """Return the messages in the set, as (sequence number, UID), ascending; others are left out.
 
         `*` is the last message told of (RFC 3501 9, seq-number).
         """
-        uids = self._uids
         if numbers.saved:
-            told = self.told(self.saved)
-            return list(zip(self.numbers(told), told, strict=True))
+            at = [number - 1 for number in self.numbers(self.told(self.saved))]
+            return Targets(self._uids, ((low, high + 1) for low, high in resync.runs(at)))
         if by_uid:
-            return [(index + 1, uid) for index, uid in pick(uids, numbers.resolve(self.last_uid))]
-        pairs: list[tuple[int, int]] = []
-        for low, high in numbers.resolve(len(uids)):
-            pairs.extend(enumerate(uids[low - 1 : high], low))
-        return pairs
+            return targets.by_uid(self._uids, numbers.resolve(self.last_uid))
+        return targets.by_number(self._uids, numbers.resolve(len(self._uids)))
+
+    def changed_since(self, among: Targets, modseq: int) -> Targets:
+        """Return those of the messages whose modseq is greater (RFC 7162 3.1.4.1)."""
+        latest = self._latest
+        if self._uids is not latest.uids:
+            at = [number - 1 for number, uid in among if self.modseq(uid) > modseq]
+            return Targets(self._uids, ((index, index + 1) for index in at))
+        if latest.modseq <= modseq:
+            return Targets(self._uids, ())
+        found: list[tuple[int, int]] = []
+        for start, stop in among.runs:
+            newer = compress(range(start, stop), map(modseq.__lt__, latest.modseqs[start:stop]))
+            found += [(low, high + 1) for low, high in resync.runs(newer)]
+        return Targets(self._uids, found)
 
     def numbers(self, uids: Sequence[int]) -> list[int]:
         """Return the sequence numbers of UIDs, all of which the client was told of."""
@@ -338,9 +373,13 @@ class SessionView:
         before = self._known.uids
         changed = self._advance(version, keep=expunges is Expunges.FORBIDDEN)
         expunged: list[int] = []
-        if self._gone and expunges is Expunges.ALLOWED:
-            expunged = sorted(self.numbers(list(self._gone)), reverse=True)
+        vanished: list[int] = []
+        if expunges is Expunges.ALLOWED and self._gone:
+            vanished = sorted(self._gone)
+            expunged = self.numbers(vanished)[::-1]
             self._gone.clear()
+        if not self._gone:
+            self._settled = version.modseq
         told = len(self._uids) - len(expunged)
         uids = version.uids
         if self._gone:
@@ -351,7 +390,7 @@ class SessionView:
         self._uids = uids
         exists = len(uids) if len(uids) > told else None
         recent = self.recent
-        news = Announcement(expunged, exists)
+        news = Announcement(expunged, vanished, exists)
         if recent != self._recent_told:
             news.recent = self._recent_told = recent
         news.changed = [(self.number(uid), uid) for uid in sorted(changed)]

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from sora.aio import Once, start
 from sora.core.errors import NoSuchMailbox, SoraError
 from sora.core.events import FeedLost, MailboxChanged
-from sora.core.ids import AccountId, MailboxId, ModSeq, Uid
+from sora.core.ids import AccountId, MailboxId, ModSeq
 from sora.imap.version import Version
 from sora.store.interfaces import Feed, Mailboxes
 from sora.store.model import Changes, Columns, FlagsStored, MailboxRow, Opened
@@ -36,6 +36,7 @@ class MailboxState:
 
     def __init__(self, opened: Opened, mailboxes: Mailboxes, feed: Feed) -> None:
         self.row = opened.mailbox
+        self.remembered = opened.reach
         self.version = _version(opened.mailbox.highest_modseq, opened.columns)
         self.deleted = False
         self.sessions = 0
@@ -134,23 +135,27 @@ class MailboxState:
         else:
             self._apply(changes)
 
-    async def claim(self) -> Uid:
-        """Refresh and claim \\Recent for one session; returns its first UID. A deleted mailbox as in `refresh`.
+    async def look(self, *, claim_recent: bool = False, vanished_since: int | None = None) -> Changes | None:
+        """Refresh for one session, claim \\Recent for it, and ask what left since; None if the mailbox is deleted.
 
         Not shared with those who refresh: what one session claims no other may be told.
         """
+        since = None if vanished_since is None else ModSeq(vanished_since)
         try:
-            changes = await self._mailboxes.changes(self.row.id, ModSeq(self.version.modseq), claim_recent=True)
+            changes = await self._mailboxes.changes(
+                self.row.id, ModSeq(self.version.modseq), claim_recent=claim_recent, vanished_since=since
+            )
         except NoSuchMailbox:
             self._vanish()
-            return Uid(0)
+            return None
         self._apply(changes)
-        return changes.recent_from
+        return changes
 
     def _apply(self, changes: Changes) -> None:
         if changes.mailbox.highest_modseq < self.version.modseq:
             return
         self.row = changes.mailbox
+        self.remembered = changes.reach
         if changes.whole:
             self._replace(changes.mailbox.highest_modseq, changes.columns)
         else:
@@ -180,6 +185,7 @@ class MailboxState:
         if opened.mailbox.highest_modseq < self.version.modseq:
             return
         self.row = opened.mailbox
+        self.remembered = opened.reach
         self._replace(opened.mailbox.highest_modseq, opened.columns)
 
     def _replace(self, modseq: int, columns: Columns) -> None:
@@ -260,12 +266,16 @@ class MailboxState:
 class OpenMailbox:
     """A mailbox that a session has open; `close` it once."""
 
-    def __init__(self, live: "Live", state: MailboxState, recent_from: int) -> None:
+    def __init__(
+        self, live: "Live", state: MailboxState, recent_from: int, departed: Sequence[int] | None = None
+    ) -> None:
         self._live = live
         self._state = state
         self._closed = False
         self.recent_from = recent_from
         """UIDs from here on are \\Recent in this session (RFC 3501 2.3.2)."""
+        self.departed = departed
+        """UIDs that had left after `vanished_since` when it was opened, ascending; None if that is not known."""
 
     @property
     def row(self) -> MailboxRow:
@@ -289,6 +299,20 @@ class OpenMailbox:
     async def refresh(self) -> None:
         """Return once everything committed before the call is in `version`."""
         await self._state.refresh()
+
+    def told_since(self, modseq: int) -> int:
+        """Return the modseq from which on to tell what changed to one who knows the mailbox at `modseq`.
+
+        That is 0, for everything, where a crash took back some of what it may know (RFC 7162 3.2.6).
+        """
+        return modseq if self._state.remembered.tells_changes(modseq) else 0
+
+    async def departed_since(self, modseq: int) -> Sequence[int] | None:
+        """Return the UIDs that left after `modseq`, ascending; None if that is not remembered so far back."""
+        if self._state.version.modseq <= modseq:
+            return ()
+        changes = await self._state.look(vanished_since=modseq)
+        return None if changes is None else _departed(changes, modseq)
 
     def writing(self) -> AbstractContextManager[None]:
         """Return what is held from before an own write until its answer is absorbed."""
@@ -357,26 +381,33 @@ class Live:
         self._idle_messages_max = idle_messages_max
         self._idle_mailboxes_max = idle_mailboxes_max
 
-    async def open(self, account: AccountId, name: str, *, claim_recent: bool) -> OpenMailbox:
-        """Open a mailbox as it is now. Raises `NoSuchMailbox`.
+    async def open(
+        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: int | None = None
+    ) -> OpenMailbox:
+        """Open a mailbox as it is now, asking also what left after a modseq. Raises `NoSuchMailbox`.
 
         A mailbox that is known here costs one query for its changes; it is read whole only if it is not known.
         """
+        since = None if vanished_since is None else ModSeq(vanished_since)
         state = self._states.get(self._names.get((account, name), MailboxId(0)))
         if state is None:
-            return await self._read(account, name, claim_recent=claim_recent)
+            return await self._read(account, name, claim_recent=claim_recent, vanished_since=since)
         self._enter(state)
         try:
             recent_from: int | None
-            if claim_recent:
-                recent_from = await state.claim()
+            departed = None
+            if claim_recent or since is not None:
+                changes = await state.look(claim_recent=claim_recent, vanished_since=since)
+                recent_from = None if changes is None else changes.recent_from
+                if changes is not None and since is not None and changes.mailbox.highest_modseq == state.version.modseq:
+                    departed = _departed(changes, since)
             else:
                 await state.refresh()
                 recent_from = _recent_from(state.row, state.version)
             if state.deleted or state.row.name != name or recent_from is None:
-                return await self._read(account, name, claim_recent=claim_recent)
+                return await self._read(account, name, claim_recent=claim_recent, vanished_since=since)
             self._enter(state)
-            return OpenMailbox(self, state, recent_from)
+            return OpenMailbox(self, state, recent_from, departed)
         finally:
             self.left(state)
 
@@ -404,10 +435,12 @@ class Live:
         for state in self._states.values():
             state.mute()
 
-    async def _read(self, account: AccountId, name: str, *, claim_recent: bool) -> OpenMailbox:
+    async def _read(
+        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: ModSeq | None
+    ) -> OpenMailbox:
         overheard = _Overheard(self._feed)
         try:
-            opened = await self._mailboxes.open(account, name, claim_recent=claim_recent)
+            opened = await self._mailboxes.open(account, name, claim_recent=claim_recent, vanished_since=vanished_since)
         finally:
             overheard.forget()
         mailbox = opened.mailbox.id
@@ -421,7 +454,10 @@ class Live:
         self._enter(state)
         if overheard.newer(mailbox, state.version.modseq):
             state.catch_up()
-        return OpenMailbox(self, state, opened.recent_from)
+        departed = None
+        if vanished_since is not None and opened.mailbox.highest_modseq == state.version.modseq:
+            departed = _departed(opened, vanished_since)
+        return OpenMailbox(self, state, opened.recent_from, departed)
 
     def _enter(self, state: MailboxState) -> None:
         self._wake(state)
@@ -444,6 +480,12 @@ class Live:
 
 
 _NO_COLUMNS: Final = Columns(array("I"), array("B"), array("Q"), {})
+
+
+def _departed(answer: Opened | Changes, since: int) -> Sequence[int] | None:
+    """Return what left after a modseq; None if the store does not remember it, or never was at that modseq."""
+    known = since <= answer.mailbox.highest_modseq and answer.reach.tells_departures(since)
+    return answer.earlier if known else None
 
 
 def _version(modseq: int, columns: Columns) -> Version:

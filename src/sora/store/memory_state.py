@@ -111,7 +111,7 @@ class StoredMailbox:
     messages: dict[int, StoredMessage] = attrs.Factory(dict)
     vanished: list[tuple[int, int]] = attrs.Factory(list)
     """(modseq, UID) in the order of departure."""
-    reach: Reach = Reach()
+    reach: Reach = attrs.Factory(Reach)
 
     def departed(self, since: int | None) -> "array[int] | None":
         """Return the UIDs that left after a modseq, ascending."""
@@ -120,7 +120,7 @@ class StoredMailbox:
     def forget(self, modseq: int) -> None:
         """Remember no departures up to a modseq."""
         if modseq > self.reach.forgotten:
-            self.reach = attrs.evolve(self.reach, forgotten=ModSeq(modseq))
+            self.reach = attrs.evolve(self.reach, forgotten=modseq)
             self.vanished = [departure for departure in self.vanished if departure[0] > modseq]
 
     def advance(self) -> int:

@@ -139,10 +139,10 @@ class Columns:
 class Reach:
     """How far back a mailbox can tell what happened to it."""
 
-    forgotten: ModSeq = ModSeq(0)
+    forgotten: int = 0
     """The greatest modseq among departures that are forgotten."""
-    lost_from: ModSeq = ModSeq(0)
-    lost_to: ModSeq = ModSeq(0)
+    lost_from: int = 0
+    lost_to: int = 0
     """Modseqs between the two were perhaps given to changes that a crash took back."""
 
     def tells_changes(self, since: int) -> bool:

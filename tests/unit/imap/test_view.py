@@ -72,7 +72,7 @@ class Numbers(unittest.SynchronousTestCase):
 
     def test_overlapping_ranges_name_each_message_once_ascending(self):
         view = SessionView(version(5, 9, 11), recent_from=1)
-        self.assertEqual(view.resolve(UidSet(((2, 3), (1, 2))), by_uid=False), [(1, 5), (2, 9), (3, 11)])
+        self.assertEqual(list(view.resolve(UidSet(((2, 3), (1, 2))), by_uid=False)), [(1, 5), (2, 9), (3, 11)])
 
     def test_a_uid_that_was_not_told_of_is_a_key_error(self):
         view = SessionView(version(5), recent_from=1)

@@ -1,6 +1,7 @@
 """Messages to other mailboxes: COPY and MOVE (RFC 3501 6.4.7, RFC 6851, RFC 4315)."""
 
 from sora.core import limits
+from sora.front.imap.resync import left_code
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
 from sora.imap.view import Expunges
@@ -11,7 +12,7 @@ from sora.store.model import Named
 async def copy(session: ImapProtocol, command: commands.Copy) -> Done:
     """Copy messages, all or none."""
     here = session.here
-    uids = [uid for _, uid in here.view.resolve(command.numbers, by_uid=command.by_uid)]
+    uids = here.view.resolve(command.numbers, by_uid=command.by_uid).uids
     if not uids:
         return Done("COPY completed, there was nothing to copy")
     copied = await session.services.changer.copy(here.mailbox, uids, _target(session, command.mailbox))
@@ -27,19 +28,21 @@ async def move(session: ImapProtocol, command: commands.Move) -> Done:
     """
     here = session.here
     session.refuse_read_only()
-    uids = [uid for _, uid in here.view.resolve(command.numbers, by_uid=command.by_uid)]
+    uids = here.view.resolve(command.numbers, by_uid=command.by_uid).uids
     if not uids:
         return Done("MOVE completed, there was nothing to move")
     target = _target(session, command.mailbox)
+    left = False
     for start in range(0, len(uids), limits.IMAP_CHANGE_PAGE):
         page = uids[start : start + limits.IMAP_CHANGE_PAGE]
         moved = await session.services.changer.move(here.mailbox, page, target, session.actor)
         if moved.source:
+            left = True
             code = responses.copy_uid(moved.uid_validity, moved.source, moved.target)
             session.send(responses.untagged_ok("moved", code=code))
         if len(uids) > len(page):
             await session.announce_paced(Expunges.ALLOWED)
-    return Done("MOVE completed", expunges=Expunges.ALLOWED)
+    return Done("MOVE completed", left_code(session) if left else b"", Expunges.ALLOWED)
 
 
 def _target(session: ImapProtocol, name: str) -> Named:

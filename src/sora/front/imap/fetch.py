@@ -13,9 +13,12 @@ import attrs
 
 from sora.core.errors import SoraError
 from sora.core.flags import SEEN, Change
+from sora.core.uidset import UidSet
+from sora.front.imap.resync import tell_vanished
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import commands, object_id, responses
 from sora.imap.fetch_items import Attribute, Binary, BinarySize, BodySection, FetchItem, Partial, Range
+from sora.imap.targets import Targets
 from sora.imap.view import Expunges, OwnStore, SessionView
 from sora.mime import section as sections
 from sora.mime.parse import Parsed, parse
@@ -23,6 +26,8 @@ from sora.store.model import FetchRow, FlagChange, Listed, Want
 
 FLAGS_CHUNK: Final = 2_000
 """Messages answered from the view between two looks at the peer's pace."""
+_COMPARED_AT_ONCE: Final = 50_000
+"""Messages whose modseqs are compared before others have their turn."""
 
 _WANTS: Final = {
     Attribute.INTERNALDATE: Want.INTERNAL_DATE,
@@ -63,11 +68,16 @@ async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
     if partial is not None:
         # Before CHANGEDSINCE, which chooses among these (RFC 9394 3.4).
         targets = _part(targets, partial)
+    if command.modifiers.vanished and since is not None:
+        await _tell_vanished(session, command.numbers, since)
     if since is not None:
-        targets = [(number, uid) for number, uid in targets if here.view.modseq(uid) > since]
+        targets = await _changed(session, targets, here.mailbox.told_since(since))
     plan = _plan(items, peek=here.read_only)
     if plan.sets_seen:
-        await _mark_seen(session, plan, [uid for _, uid in targets])
+        if session.condstore and Attribute.FLAGS in items:
+            # Its flags may be news then, of which the modseq is a part (RFC 7162 3.2.4).
+            plan.items = tuple(dict.fromkeys((Attribute.UID, *items, Attribute.MODSEQ)))
+        await _mark_seen(session, plan, targets.uids)
     if not plan.want:
         await _from_view(session, plan.items, targets)
         return Done("FETCH completed", expunges=expunges)
@@ -77,7 +87,30 @@ async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
     return Done("FETCH completed", expunges=expunges)
 
 
-def _part(targets: list[tuple[int, int]], partial: Range) -> list[tuple[int, int]]:
+async def _tell_vanished(session: ImapProtocol, named: UidSet, since: int) -> None:
+    """Tell which of the UIDs left after a modseq (RFC 7162 3.2.6); `*` is any UID that there may have been."""
+    if "QRESYNC" not in session.enabled:
+        raise Refusal("QRESYNC has to be enabled first", bad=True)
+    mailbox = session.here.mailbox
+    departed = await mailbox.departed_since(since)
+    if named.saved:
+        known = [(uid, uid) for uid in session.here.view.saved]
+    else:
+        known = named.resolve(max(mailbox.row.uid_next - 1, session.here.view.last_uid))
+    await tell_vanished(session, known, departed)
+
+
+async def _changed(session: ImapProtocol, targets: Targets, since: int) -> Targets:
+    """Choose what changed after a modseq, so many messages at a time."""
+    view = session.here.view
+    found: list[tuple[int, int]] = []
+    for start in range(0, len(targets), _COMPARED_AT_ONCE):
+        found += view.changed_since(targets[start : start + _COMPARED_AT_ONCE], since).runs
+        await session.drained()
+    return Targets(view.uids, found)
+
+
+def _part(targets: Targets, partial: Range) -> Targets:
     if not partial.from_end:
         return targets[partial.first - 1 : partial.last]
     count = len(targets)
@@ -122,17 +155,19 @@ async def _mark_seen(session: ImapProtocol, plan: Plan, uids: Sequence[int]) -> 
 # ------------------------------------------------------------ from memory
 
 
-async def _from_view(session: ImapProtocol, items: tuple[FetchItem, ...], targets: list[tuple[int, int]]) -> None:
-    view = session.here.view
+async def _from_view(session: ImapProtocol, items: tuple[FetchItem, ...], targets: Targets) -> None:
     for start in range(0, len(targets), FLAGS_CHUNK):
-        session.send(_lines(view, items, targets[start : start + FLAGS_CHUNK], _NOT_READ))
+        session.send(_lines(session, items, list(targets[start : start + FLAGS_CHUNK]), _NOT_READ))
         await session.drained()
 
 
-def _lines(view: SessionView, items: Iterable[FetchItem], targets: Sequence[tuple[int, int]], listed: Listed) -> bytes:
+def _lines(
+    session: ImapProtocol, items: Iterable[FetchItem], targets: Sequence[tuple[int, int]], listed: Listed
+) -> bytes:
     """Answer for many messages by columns; all items are attributes, `listed` what is stored of the targets."""
     shape: list[bytes] = []
-    columns: list[Sequence[int] | Sequence[bytes]] = [[number for number, _ in targets]]
+    columns: list[Sequence[int] | Sequence[bytes]] = []
+    view = session.here.view
     for item in items:
         match item:
             case Attribute.UID:
@@ -148,7 +183,7 @@ def _lines(view: SessionView, items: Iterable[FetchItem], targets: Sequence[tupl
                 one, column = _stored(item, listed)
                 shape.append(one)
                 columns.append(column)
-    return responses.fetch_lines(shape, columns)
+    return session.fetch_lines(targets, shape, columns)
 
 
 def _stored(item: FetchItem, listed: Listed) -> tuple[bytes, Sequence[int] | Sequence[bytes]]:
@@ -185,23 +220,17 @@ def _known(view: SessionView, item: FetchItem, uid: int) -> bytes:
 # ------------------------------------------------------------ from the store
 
 
-async def _from_store(session: ImapProtocol, plan: Plan, targets: list[tuple[int, int]]) -> int:
+async def _from_store(session: ImapProtocol, plan: Plan, targets: Targets) -> int:
     """Answer page by page; returns how many messages could not be read."""
     if all(isinstance(item, Attribute) for item in plan.items):
         await _list(session, plan, targets)
         return 0
     here = session.here
-    numbers = {uid: number for number, uid in targets}
     unread = 0
-    async for page in session.services.reader.pages(here.mailbox.row.id, [uid for _, uid in targets], plan.want):
+    async for page in session.services.reader.pages(here.mailbox.row.id, targets.uids, plan.want):
         for message in page:
             try:
-                line = _line(
-                    here.view,
-                    plan.items,
-                    numbers[message.row.uid],
-                    Source(message.row, message.data),
-                )
+                line = _line(session, plan.items, Source(message.row, message.data))
             except sections.UnknownEncoding as error:
                 raise Refusal(str(error), b"UNKNOWN-CTE") from None
             except SoraError as error:
@@ -213,16 +242,16 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: list[tuple[int
     return unread
 
 
-async def _list(session: ImapProtocol, plan: Plan, targets: list[tuple[int, int]]) -> None:
+async def _list(session: ImapProtocol, plan: Plan, targets: Targets) -> None:
     here, reader = session.here, session.services.reader
     at = 0
-    async for listed in reader.listing(here.mailbox.row.id, [uid for _, uid in targets], plan.want):
-        page = targets[at : at + reader.listing_page]
+    async for listed in reader.listing(here.mailbox.row.id, targets.uids, plan.want):
+        page = list(targets[at : at + reader.listing_page])
         at += reader.listing_page
         if len(listed.uids) != len(page):
             there = set(listed.uids)
             page = [target for target in page if target[1] in there]
-        session.send(_lines(here.view, plan.items, page, listed))
+        session.send(_lines(session, plan.items, page, listed))
         await session.drained()
 
 
@@ -273,8 +302,9 @@ class Source:
         return sections.decoded(self.body, self.parsed, part)
 
 
-def _line(view: SessionView, items: tuple[FetchItem, ...], number: int, source: Source) -> bytes:
-    return responses.fetch(number, [_piece(view, item, source) for item in items])
+def _line(session: ImapProtocol, items: tuple[FetchItem, ...], source: Source) -> bytes:
+    view, uid = session.here.view, source.row.uid
+    return session.fetch_line(view.number(uid), uid, [_piece(view, item, source) for item in items])
 
 
 def _piece(view: SessionView, item: FetchItem, source: Source) -> bytes:

@@ -18,8 +18,9 @@ from sora.auth.login import SignedIn
 from sora.core import limits
 from sora.core.errors import ReadOnly, SoraError
 from sora.front.imap.services import ImapServices
-from sora.imap import codes, commands, framer, responses, states
+from sora.imap import codes, commands, framer, responses, states, uid_only
 from sora.imap.parse import parse
+from sora.imap.resync import runs
 from sora.imap.tokens import BadSyntax
 from sora.imap.view import Announcement, Expunges, SessionView
 from sora.mail.live import OpenMailbox
@@ -227,6 +228,33 @@ class ImapProtocol(Conversation[Incoming]):
             selected.hush()
             selected.mailbox.close()
 
+    @property
+    def qresync(self) -> bool:
+        """Whether VANISHED takes the place of EXPUNGE (RFC 7162 3.2.10, RFC 9586)."""
+        return "QRESYNC" in self.enabled or "UIDONLY" in self.enabled
+
+    @property
+    def uid_only(self) -> bool:
+        """Whether messages are named by UIDs alone (RFC 9586)."""
+        return "UIDONLY" in self.enabled
+
+    def fetch_lines(
+        self,
+        pairs: Sequence[tuple[int, int]],
+        shape: Sequence[bytes],
+        columns: Sequence[Sequence[bytes] | Sequence[int]],
+    ) -> bytes:
+        """Write FETCH answers for (number, UID) as this client counts messages: UIDFETCH if by UID alone."""
+        if self.uid_only:
+            return responses.fetch_lines(shape, [[uid for _, uid in pairs], *columns], word=responses.UIDFETCH)
+        return responses.fetch_lines(shape, [[number for number, _ in pairs], *columns])
+
+    def fetch_line(self, number: int, uid: int, pieces: Sequence[bytes]) -> bytes:
+        """Write one FETCH answer as `fetch_lines` does."""
+        if self.uid_only:
+            return responses.fetch(uid, pieces, word=responses.UIDFETCH)
+        return responses.fetch(number, pieces)
+
     def announce(self, expunges: Expunges) -> None:
         """Tell the client what changed in the selected mailbox since it was last told."""
         selected = self.selected
@@ -236,6 +264,7 @@ class ImapProtocol(Conversation[Incoming]):
             self.goodbye("the selected mailbox was deleted")
             return
         self.tell(selected.view.update(selected.mailbox.version, expunges))
+        self._tell_settled(expunges)
 
     async def announce_paced(self, expunges: Expunges) -> None:
         """Announce what may be very much, so that the client can take it and others have their turn."""
@@ -244,13 +273,16 @@ class ImapProtocol(Conversation[Incoming]):
             self.announce(expunges)
             return
         news = selected.view.update(selected.mailbox.version, expunges)
-        if not news:
-            return
-        gone = news.expunged
+        if news:
+            await self._tell_paced(news)
+        self._tell_settled(expunges)
+
+    async def _tell_paced(self, news: Announcement) -> None:
+        gone = news.vanished if self.qresync else news.expunged
         for start in range(0, len(gone), _LINES_AT_ONCE):
-            self.send(responses.expunges(gone[start : start + _LINES_AT_ONCE]))
+            self._tell_gone(gone[start : start + _LINES_AT_ONCE])
             await self.drained()
-        news.expunged = []
+        news.expunged = news.vanished = []
         changed, news.changed = news.changed, []
         self.tell(news)
         for start in range(0, len(changed), _LINES_AT_ONCE):
@@ -262,23 +294,33 @@ class ImapProtocol(Conversation[Incoming]):
         if not news:
             return
         if news.expunged:
-            self.send(responses.expunges(news.expunged))
+            self._tell_gone(news.vanished if self.qresync else news.expunged)
         if news.exists is not None:
             self.send(responses.exists(news.exists))
         if news.recent is not None:
             self.send(responses.recent(news.recent))
         self._tell_flags(news.changed)
 
+    def _tell_gone(self, gone: Sequence[int]) -> None:
+        """Tell of messages that are gone: UIDs to who takes VANISHED, numbers to others."""
+        self.send(responses.vanished(runs(gone)) if self.qresync else responses.expunges(gone))
+
+    def _tell_settled(self, expunges: Expunges) -> None:
+        """Say how far a client may believe to know everything while expunges wait (RFC 7162 3.2)."""
+        if expunges is Expunges.FORBIDDEN and self.qresync and self.here.view.waiting:
+            code = responses.highest_modseq(self.here.view.settled)
+            self.send(responses.untagged_ok("more has happened", code=code))
+
     def _tell_flags(self, changed: Sequence[tuple[int, int]]) -> None:
         if not changed:
             return
         view = self.here.view
         shape = [responses.SHAPE_FLAGS]
-        columns: list[Sequence[bytes] | Sequence[int]] = [[number for number, _ in changed], view.flag_texts(changed)]
+        columns: list[Sequence[bytes] | Sequence[int]] = [view.flag_texts(changed)]
         if self.condstore:
             shape = [responses.SHAPE_UID, responses.SHAPE_FLAGS, responses.SHAPE_MODSEQ]
-            columns = [columns[0], [uid for _, uid in changed], columns[1], view.modseqs(changed)]
-        self.send(responses.fetch_lines(shape, columns))
+            columns = [[uid for _, uid in changed], columns[0], view.modseqs(changed)]
+        self.send(self.fetch_lines(changed, shape, columns))
 
     def goodbye(self, text: str) -> None:
         """Say BYE; the connection closes when the present command has ended."""
@@ -374,6 +416,8 @@ class ImapProtocol(Conversation[Incoming]):
             raise Refusal("unknown command", bad=True)
         if not states.allowed(command, self.state):
             raise Refusal(f"not allowed in the {self.state.value} state", bad=True)
+        if self.uid_only and uid_only.names_numbers(command):
+            raise Refusal("messages are named by UIDs alone", b"UIDREQUIRED", bad=True)
         handler = HANDLERS[type(command)]
         _COUNTERS[type(command)].inc()
         return await handler(self, command)

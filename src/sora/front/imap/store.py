@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sora.core import limits
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
+from sora.imap.targets import Targets
 from sora.imap.view import Expunges, OwnStore
 from sora.store.model import FlagChange, FlagsStored
 
@@ -27,10 +28,10 @@ async def store(session: ImapProtocol, command: commands.Store) -> Done:
     return Done("STORE completed", expunges=expunges)
 
 
-async def _store(session: ImapProtocol, command: commands.Store, targets: Sequence[tuple[int, int]]) -> list[int]:
+async def _store(session: ImapProtocol, command: commands.Store, targets: Targets) -> list[int]:
     """Change flags in one statement; returns the messages that were not changed, as the client named them."""
     here = session.here
-    uids = tuple(uid for _, uid in targets)
+    uids = tuple(targets.uids)
     change = FlagChange(uids, command.change, command.flags, command.keywords, command.unchanged_since)
     stored = (await session.services.changer.store(here.mailbox, [change]))[0]
     now = stored.columns
@@ -46,7 +47,7 @@ async def _store(session: ImapProtocol, command: commands.Store, targets: Sequen
         if session.condstore:
             shape.append(responses.SHAPE_MODSEQ)
             columns.append(here.view.modseqs(answered))
-        session.send(responses.fetch_lines(shape, [[number for number, _ in answered], *columns]))
+        session.send(session.fetch_lines(answered, shape, columns))
     if command.silent and session.condstore:
         _send_modseqs(session, stored, {uid for _, uid in answered})
     refused = set(stored.refused)
@@ -55,11 +56,9 @@ async def _store(session: ImapProtocol, command: commands.Store, targets: Sequen
 
 def _send_modseqs(session: ImapProtocol, stored: FlagsStored, answered: set[int]) -> None:
     """Tell a client that follows modseqs what they are after its silent STORE (RFC 7162 3.1.3)."""
-    view, now = session.here.view, stored.columns
-    pairs = [pair for pair in zip(now.uids, now.modseqs, strict=True) if pair[0] not in answered]
-    session.send(
-        b"".join(
-            responses.fetch(view.number(uid), [responses.piece_uid(uid), responses.piece_modseq(modseq)])
-            for uid, modseq in pairs
-        )
-    )
+    now = stored.columns
+    told = [pair for pair in zip(now.uids, now.modseqs, strict=True) if pair[0] not in answered]
+    uids = [uid for uid, _ in told]
+    pairs = list(zip(session.here.view.numbers(uids), uids, strict=True))
+    columns = [uids, [modseq for _, modseq in told]]
+    session.send(session.fetch_lines(pairs, [responses.SHAPE_UID, responses.SHAPE_MODSEQ], columns))
