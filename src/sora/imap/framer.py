@@ -4,7 +4,7 @@
 2. At every point where what follows depends on the server, the framer *waits*: at a synchronizing
    literal, and after each command of `WAITS_AFTER`. What was sent ahead is kept, unread, until the caller
    decides: `accept` or `refuse` after `LiteralOffered`; `expect_line` or `resume` after such a command.
-   `resume` is harmless when nothing waits, so a caller may call it after every command.
+   `resume` is for the command that the framer waits for, not for those before it that came in the same octets.
 3. A command that is refused is read to its end, non-synchronizing literals included, and gives one
    `Refused` or `Malformed`, so that both sides stay in step; if that takes too much: `Fatal`, and nothing after it.
 4. What is held is bounded: by the line, literal and APPEND maxima, and before login by `held_max` in all.

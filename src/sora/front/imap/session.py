@@ -357,7 +357,9 @@ class ImapProtocol(Conversation[Incoming]):
         match event:
             case framer.Command():
                 await self._command(event)
-                self.follow(self.framer.resume())
+                if event.name in framer.WAITS_AFTER:
+                    # Not after the others: the framer may wait for the end of one that came with them.
+                    self.follow(self.framer.resume())
             case framer.LiteralOffered():
                 self.send(responses.continuation())
                 self.follow(self.framer.accept())
