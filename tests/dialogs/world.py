@@ -23,6 +23,7 @@ from sora.mail.mailboxes import MailboxUseCases
 from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
+from sora.mail.search_order import Orders
 from sora.net.tls import Certificates
 from sora.net.wheel import Wheel
 from sora.store.interfaces import ObjectStore, Store
@@ -175,6 +176,7 @@ class Scene:
             reader=MessageReader(store.messages, self.reader),
             changer=Changer(store.messages),
             searcher=Searcher(store.messages, self.reader),
+            orders=Orders(store.messages),
             appender=self.appender,
             quotas=QuotaUseCases(store.quotas, store.accounts, admins=self.dialog.quota_admins),
             watch=QuotaWatch(),

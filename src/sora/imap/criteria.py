@@ -1,4 +1,6 @@
-"""The only place that turns SEARCH keys into a search program (RFC 3501 6.4.4, RFC 7162 3.1.5).
+"""The only place that turns SEARCH keys into a search program.
+
+RFC 3501 6.4.4, RFC 5032, RFC 5182, RFC 6203, RFC 7162 3.1.5, RFC 8474 6, RFC 8514 4.3.
 
 An explicit stack of what is still incomplete stands for NOT, OR and parentheses, so that nesting is
 bounded by `IMAP_NESTING_MAX` and never by Python's stack.
@@ -11,9 +13,10 @@ import attrs
 
 from sora.core import criteria as steps
 from sora.core import flags, limits
-from sora.core.criteria import And, Criteria, DateOf, Field, Not, Or, Relation, Step
+from sora.core.criteria import And, Criteria, DateOf, Field, IdOf, Not, Or, Relation, Step
 from sora.core.errors import CharsetUnknown, LimitReached
 from sora.core.text import fold
+from sora.imap import object_id
 from sora.imap.tokens import MODSEQ_MAX, BadSyntax, Cursor
 
 _CODECS: Final[dict[bytes, str]] = {
@@ -48,6 +51,7 @@ _CONSTANT: Final[dict[bytes, tuple[Step, ...]]] = {
     b"ALL": (steps.All(),),
     b"RECENT": (steps.Recent(),),
     b"OLD": (steps.Recent(wanted=False),),
+    b"SAVEDATESUPPORTED": (steps.All(),),
     b"NEW": (steps.Recent(), steps.Flag(flags.SEEN, wanted=False), And(2)),
     **{name[1:].upper().encode(): (steps.Flag(bit),) for bit, name in flags.NAMES.items()},
     **{b"UN" + name[1:].upper().encode(): (steps.Flag(bit, wanted=False),) for bit, name in flags.NAMES.items()},
@@ -55,7 +59,7 @@ _CONSTANT: Final[dict[bytes, tuple[Step, ...]]] = {
 _TEXTS: Final = {field.name.encode(): field for field in Field}
 _DATES: Final = {
     prefix + name: (of, relation)
-    for prefix, of in ((b"", DateOf.INTERNAL), (b"SENT", DateOf.SENT))
+    for prefix, of in ((b"", DateOf.INTERNAL), (b"SENT", DateOf.SENT), (b"SAVED", DateOf.SAVED))
     for name, relation in ((b"BEFORE", Relation.BEFORE), (b"ON", Relation.ON), (b"SINCE", Relation.SINCE))
 }
 _SIZES: Final = {b"LARGER": Relation.LARGER, b"SMALLER": Relation.BEFORE}
@@ -70,6 +74,8 @@ class _Open:
     wanted: int
     """Operands it takes; 0: as many as there are until `)` or the end."""
     got: int = 0
+    start: int = 0
+    """How many steps there were before it."""
 
 
 class _Builder:
@@ -104,6 +110,7 @@ class _Builder:
     def push(self, item: _Open) -> None:
         if len(self.open) > limits.IMAP_NESTING_MAX:
             raise LimitReached(f"search keys nested deeper than {limits.IMAP_NESTING_MAX}")
+        item.start = len(self.steps)
         self.open.append(item)
 
     def complete(self) -> None:
@@ -114,7 +121,10 @@ class _Builder:
             if not top.wanted or top.got < top.wanted:
                 return
             self.open.pop()
-            self.steps.append(Not() if top.kind == b"NOT" else Or(top.got))
+            if top.kind == b"FUZZY":
+                self.steps[top.start :] = [_fuzzy(step) for step in self.steps[top.start :]]
+            else:
+                self.steps.append(Not() if top.kind == b"NOT" else Or(top.got))
 
     def close(self) -> None:
         self.emit_and(self.open.pop().got)
@@ -131,7 +141,7 @@ class _Builder:
             raise LimitReached(f"more than {limits.IMAP_SEARCH_KEYS_MAX} search keys")
         cursor = self.cursor
         first = cursor.peek()
-        if first.isdigit() or first == b"*":
+        if first.isdigit() or first in (b"*", b"$"):
             self.steps.append(steps.Numbers(cursor.sequence_set()))
             return False
         name = cursor.keyword("a search key")
@@ -139,8 +149,8 @@ class _Builder:
         if constant is not None:
             self.steps.extend(constant)
             return False
-        if name == b"NOT":
-            self.push(_Open(b"NOT", 1))
+        if name in (b"NOT", b"FUZZY"):
+            self.push(_Open(name, 1))
             return True
         if name == b"OR":
             self.open_or()
@@ -205,8 +215,21 @@ class _Builder:
         self.modseq = True
         return steps.ModSeqAtLeast(cursor.number(MODSEQ_MAX))
 
+    def object_id(self, of: IdOf) -> Step:
+        text = self.cursor.atom("an object id")
+        return steps.Id(of, object_id.email_of(text) if of is IdOf.EMAIL else object_id.thread_of(text))
 
+
+def _fuzzy(step: Step) -> Step:
+    return attrs.evolve(step, fuzzy=True) if isinstance(step, steps.Text | steps.Header) else step
+
+
+_INTERVAL_MAX: Final = 2**63 - 1
 _READERS: Final[dict[bytes, Callable[[_Builder], Step]]] = {
+    b"OLDER": lambda builder: steps.Within(builder.cursor.number(_INTERVAL_MAX, minimum=1), younger=False),
+    b"YOUNGER": lambda builder: steps.Within(builder.cursor.number(_INTERVAL_MAX, minimum=1), younger=True),
+    b"EMAILID": lambda builder: builder.object_id(IdOf.EMAIL),
+    b"THREADID": lambda builder: builder.object_id(IdOf.THREAD),
     b"HEADER": _Builder.header,
     b"KEYWORD": lambda builder: builder.flag_keyword(wanted=True),
     b"UNKEYWORD": lambda builder: builder.flag_keyword(wanted=False),

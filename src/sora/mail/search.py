@@ -4,15 +4,29 @@ Every message that matches is found and no other. What only a message's bytes ca
 if they cannot be read now the search fails, because an answer that may lack messages would be wrong.
 """
 
-from collections.abc import Callable
-from datetime import UTC
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from twisted.internet.defer import Deferred
 
-from sora.core.criteria import And, Criteria, Not, Numbers, Step, Uids
+from sora.core.criteria import (
+    And,
+    Criteria,
+    Field,
+    Header,
+    Not,
+    Numbers,
+    Step,
+    Text,
+    Uids,
+    both,
+    exact,
+    loosened,
+    timed,
+)
 from sora.core.errors import BodyUnavailable
-from sora.core.ids import Uid
+from sora.core.ids import MailboxId, Uid
 from sora.core.uidset import UidSet
 from sora.imap.view import SessionView
 from sora.mail import search_view
@@ -21,10 +35,13 @@ from sora.mail.read import Message, MessageReader
 from sora.mail.search_text import WholeText, whole
 from sora.store.evaluate import Facts, evaluate
 from sora.store.interfaces import BodyReader, Messages
-from sora.store.model import Want
+from sora.store.model import Found, Want
 
 _NOTHING: Final = (And(0), Not())
 """The steps that no message matches."""
+_EXACT: Final = 100
+_IN_SUBJECT: Final = 60
+_SCATTERED: Final = 20
 
 
 class Searcher:
@@ -40,17 +57,19 @@ class Searcher:
         bodies: BodyReader,
         *,
         background: "Callable[[Callable[[bytes], WholeText], bytes], Deferred[WholeText]] | None" = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._messages = messages
         self._reader = MessageReader(messages, bodies)
         self._background = background
+        self._now = now
 
     async def search(self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria) -> list[int]:
         """Return the UIDs that match, ascending; only of messages the client was told of.
 
         Raises `BodyUnavailable` if bytes that would decide cannot be read now.
         """
-        resolved = resolve(criteria, view)
+        resolved = loosened(timed(resolve(criteria, view), self._now()))
         if search_view.answerable(resolved):
             return search_view.search(resolved, view.columns(mailbox.version))
         if not view.count:
@@ -63,12 +82,42 @@ class Searcher:
             uids = sorted({*uids, *await self._decide(mailbox, view, resolved, list(found.undecided))})
         return view.told(uids)
 
+    async def scores(
+        self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria, uids: Sequence[int]
+    ) -> dict[int, int]:
+        """Return how well each of the UIDs that a fuzzy search found matches, from 1 to 100 (RFC 6203 4).
+
+        What has the texts as they were written is worth most, and then what has the words in its subject.
+        """
+        scores = dict.fromkeys(uids, _SCATTERED)
+        if uids:
+            for program, score in ((_in_subject(criteria), _IN_SUBJECT), (exact(criteria), _EXACT)):
+                found = await self.search(mailbox, view, program)
+                scores.update((uid, score) for uid in found if uid in scores)
+        return scores
+
+    async def still(self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria, uids: Sequence[int]) -> set[int]:
+        """Return those of the UIDs that match."""
+        among = Criteria((Uids(UidSet(tuple((uid, uid) for uid in uids))),))
+        return set(await self.search(mailbox, view, both(among, criteria)))
+
+    async def search_many(self, mailboxes: Sequence[MailboxId], criteria: Criteria) -> dict[MailboxId, Found]:
+        """Search mailboxes that are not selected, in one statement; those without a match are absent.
+
+        What is undecided is for `search`, with the mailbox open.
+        """
+        return await self._messages.search_many(mailboxes, loosened(timed(criteria, self._now())))
+
     async def _decide(
         self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria, undecided: list[int]
     ) -> list[int]:
         chosen = []
         undecided = view.told(undecided)
-        async for page in self._reader.pages(mailbox.row.id, undecided, Want.INTERNAL_DATE | Want.SIZE | Want.BYTES):
+        async for page in self._reader.pages(
+            mailbox.row.id,
+            undecided,
+            Want.INTERNAL_DATE | Want.SAVE_DATE | Want.SIZE | Want.EMAIL | Want.THREAD | Want.BYTES,
+        ):
             for message in page:
                 result = evaluate(criteria, await self._facts(view, message))
                 if result is None:
@@ -94,23 +143,47 @@ class Searcher:
             recent=view.is_recent(row.uid),
             modseq=view.modseq(row.uid),
             size=row.size,
-            internal_day=row.internal_date.astimezone(UTC).date() if row.internal_date is not None else None,
+            arrived=row.internal_date,
+            saved=row.save_date,
+            email=row.email,
+            thread=row.thread,
             text=text,
             trace=row.trace or b"",
         )
 
 
 def resolve(criteria: Criteria, view: SessionView) -> Criteria:
-    """Replace sequence numbers by UIDs and `*` by the last message the client was told of (RFC 3501 6.4.8)."""
+    """Replace sequence numbers by UIDs, and `*` and `$` by what they mean to the client (RFC 3501 6.4.8, RFC 5182)."""
     steps: list[Step] = []
     for step in criteria.steps:
-        if isinstance(step, Numbers):
+        if (isinstance(step, Numbers) and step.numbers.saved) or (isinstance(step, Uids) and step.uids.saved):
+            steps.extend(_uids([(uid, uid) for uid in view.told(view.saved)]))
+        elif isinstance(step, Numbers):
             steps.extend(_uids(_numbered(step.numbers, view)))
         elif isinstance(step, Uids):
             steps.extend(_uids(step.uids.resolve(view.last_uid)))
         else:
             steps.append(step)
     return Criteria(tuple(steps))
+
+
+def fixed(criteria: Criteria, view: SessionView) -> Criteria:
+    """Replace what refers to messages by number or by `$` with what it means now (RFC 5267 4.3)."""
+    steps: list[Step] = []
+    for step in criteria.steps:
+        numbered = isinstance(step, Numbers) or (isinstance(step, Uids) and step.uids.saved)
+        steps.extend(resolve(Criteria((step,)), view).steps if numbered else (step,))
+    return Criteria(tuple(steps))
+
+
+def _in_subject(criteria: Criteria) -> Criteria:
+    """Seek all fuzzy texts in the subject."""
+    return Criteria(
+        tuple(
+            Text(Field.SUBJECT, step.needle, fuzzy=True) if isinstance(step, Text | Header) and step.fuzzy else step
+            for step in criteria.steps
+        )
+    )
 
 
 def _numbered(numbers: UidSet, view: SessionView) -> list[tuple[int, int]]:

@@ -9,6 +9,8 @@ _SPACE: Final = re.compile(r"\s+")
 _BLOB: Final = r"\[[^\[\]]*+\]\s*"
 _LEADER: Final = re.compile(rf"(?:{_BLOB})*+(?:re|fwd?)\s*(?:{_BLOB})?:\s*", re.I)
 _PREFIX: Final = re.compile(_BLOB)
+_FORWARD: Final = re.compile(rf"(?:{_BLOB})*?\[fwd:", re.I)
+_REPLY: Final = re.compile(rf"(?:\s|{_BLOB})*+(?:re|fwd?)\s*(?:{_BLOB})?:", re.I)
 _LENGTH_MAX: Final = 4_096
 
 
@@ -28,6 +30,14 @@ def base_subject(subject: str) -> str:
                 end -= 1
             continue
         return fold(text[start:end])
+
+
+def is_reply(subject: str) -> bool:
+    """Tell whether a decoded subject is that of a reply or forward (RFC 5256 3, REFERENCES)."""
+    text = _SPACE.sub(" ", subject[:_LENGTH_MAX]).strip()
+    if _REPLY.match(text) is not None or text[-5:].lower() == "(fwd)":
+        return True
+    return text[-1:] == "]" and _FORWARD.match(text) is not None
 
 
 def _leaders(text: str, start: int, end: int) -> int:

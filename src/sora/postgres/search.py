@@ -5,14 +5,18 @@ incomplete text needs: not found in a text that was cut is NULL, which only the 
 AND, OR and NOT pass it on exactly where it matters. Every other expression is never NULL.
 """
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any, Final, assert_never
 
 from sora.aio import deferred
 from sora.core import criteria as keys
-from sora.core.errors import NoSuchMailbox
-from sora.core.ids import MailboxId, Uid
+from sora.core.errors import Busy, LimitReached, NoSuchMailbox
+from sora.core.ids import UID_MAX, MailboxId, Uid
+from sora.core.uidset import STAR, UidSet
+from sora.postgres.adapter import Rows
 from sora.postgres.rows import numbers, strip
+from sora.postgres.statement import integers
 from sora.postgres.work import Database
 from sora.store.model import TRACE_FIELDS, Found
 
@@ -22,12 +26,16 @@ SELECT b.id, found.uids, found.undecided
        SELECT coalesce(string_agg(uid_octets(uid), '') FILTER (WHERE verdict), '') AS uids,
               coalesce(string_agg(uid_octets(uid), '') FILTER (WHERE verdict IS NULL), '') AS undecided
          FROM (SELECT m.uid, {verdict} AS verdict
-                 FROM messages AS m{joins}
-                WHERE m.mailbox_id = b.id AND m.uid <= %(uid_max)s{bounds}
+                 FROM {messages} AS m{joins}
+                WHERE m.mailbox_id = b.id{bounds}
                 ORDER BY m.uid) AS judged
         WHERE verdict IS NOT FALSE) AS found
- WHERE b.id = %(mailbox)s
+ WHERE {which}
 """
+_NUMBERED: Final = """(
+    SELECT *, row_number() OVER (ORDER BY uid) AS number, count(*) OVER () AS last_number, max(uid) OVER () AS last_uid
+      FROM messages WHERE mailbox_id = b.id)"""
+"""Messages with what sequence numbers and `*` mean in their mailbox."""
 _OF_BODY: Final = " JOIN bodies AS y ON y.id = m.body_id"
 _OF_TEXT: Final = " LEFT JOIN body_texts AS t ON t.body_id = m.body_id"
 _FIELDS: Final = {
@@ -42,9 +50,12 @@ _FIELDS: Final = {
 class _Program:
     """Collects parameters while expressions are built."""
 
-    def __init__(self, recent_from: int, uid_max: int) -> None:
+    def __init__(self, recent_from: int | None, uid_max: int | None) -> None:
+        """Begin; without `recent_from` and `uid_max` a program is for mailboxes that no session has selected."""
         self.recent_from = recent_from
         self.uid_max = uid_max
+        self.numbered = False
+        """Whether it asks for numbers, or for the last message."""
         self.parameters: dict[str, Any] = {}
         self.joins: set[str] = set()
 
@@ -64,22 +75,52 @@ class _Program:
             case keys.Keyword(name, wanted):
                 return self._keyword(name, wanted)
             case keys.Recent(wanted):
-                return f"m.uid {'>=' if wanted else '<'} {int(self.recent_from)}"
+                recent_from = "b.recent_from" if self.recent_from is None else int(self.recent_from)
+                return f"m.uid {'>=' if wanted else '<'} {recent_from}"
             case keys.Uids(uids):
-                pairs = uids.resolve(self.uid_max)
-                ranges = "{" + ",".join(f"[{low},{high}]" for low, high in pairs) + "}"
-                return f"m.uid <@ {self.parameter(ranges)}::int8multirange"
+                return self._uids(uids)
+            case keys.Numbers(numbers) if self.uid_max is None:
+                return self._relative(numbers, "m.number", "m.last_number")
             case keys.Size(relation, octets):
                 return f"m.size {relation.value} {int(octets)}"
             case keys.ModSeqAtLeast(modseq):
                 return f"m.modseq >= {int(modseq)}"
             case keys.Dated(of, relation, day):
                 return self._dated(of, relation, day)
+            case keys.Arrived(moment, later):
+                # To the second, which INTERNALDATE shows (RFC 5032 2).
+                bound = moment if later else moment + timedelta(seconds=1)
+                return f"m.internal_date {'>=' if later else '<'} {self.parameter(bound.isoformat())}::timestamptz"
+            case keys.Id(of, value):
+                return "false" if value is None else f"m.{of.value}_id = {int(value)}"
             case keys.Text(field, needle):
                 return self._text(field, needle)
             case keys.Header(name, needle):
                 return self._field(name, needle)
         raise ValueError(f"{type(step).__name__} is not for a store")
+
+    def _uids(self, uids: UidSet) -> str:
+        if self.uid_max is None:
+            return self._relative(uids, "m.uid", "m.last_uid")
+        return f"m.uid <@ {self._multirange(uids.resolve(self.uid_max))}"
+
+    def _relative(self, named: UidSet, column: str, last: str) -> str:
+        """Return whether a column is in a set in which `*` is another column's value."""
+        found = []
+        plain = UidSet(tuple(pair for pair in named.ranges if STAR not in pair))
+        if plain.ranges:
+            found.append(f"{column} <@ {self._multirange(plain.resolve(1))}")
+        if column == "m.number" or len(plain.ranges) < len(named.ranges):
+            self.numbered = True
+        # `n:*` reaches the last message whatever n is (RFC 3501 6.4.8), so the least n says it all.
+        if open_ones := [max(pair) for pair in named.ranges if STAR in pair]:
+            lowest = min(one or UID_MAX for one in open_ones)
+            found.append(f"{column} >= least({lowest}, {last})")
+        return " OR ".join(found) or "false"
+
+    def _multirange(self, pairs: list[tuple[int, int]]) -> str:
+        ranges = "{" + ",".join(f"[{low},{high}]" for low, high in pairs) + "}"
+        return f"{self.parameter(ranges)}::int8multirange"
 
     def _keyword(self, name: str, wanted: bool) -> str:
         has = f"lower(m.keywords::text)::text[] @> ARRAY[{self.parameter(strip(name))}]"
@@ -89,17 +130,18 @@ class _Program:
         if of is keys.DateOf.SENT:
             self.joins.add(_OF_BODY)
             return f"coalesce(y.sent_day {relation.value} {self.parameter(day)}::date, false)"
-        # Calendar days of arrival are UTC's. Bounds instead of days keep the column bare; ON is a day long.
+        column = "m.internal_date" if of is keys.DateOf.INTERNAL else "m.save_date"
+        # Calendar days of arrival and of saving are UTC's. Bounds instead of days keep the column bare; ON is a day long.
         start, end = (f"{self.parameter(text)}::timestamptz" for text in _bounds(day))
         match relation:
             case keys.Relation.BEFORE:
-                return f"m.internal_date < {start}"
+                return f"{column} < {start}"
             case keys.Relation.SINCE:
-                return f"m.internal_date >= {start}"
+                return f"{column} >= {start}"
             case keys.Relation.ON:
-                return f"(m.internal_date >= {start} AND m.internal_date < {end})"
+                return f"({column} >= {start} AND {column} < {end})"
             case keys.Relation.LARGER:
-                return f"m.internal_date >= {end}"
+                return f"{column} >= {end}"
         assert_never(relation)
 
     def _text(self, field: keys.Field, needle: str) -> str:
@@ -136,8 +178,30 @@ def _bounds(day: date) -> tuple[str, str]:
 
 
 def compose(criteria: keys.Criteria, *, recent_from: int, uid_max: int) -> tuple[str, dict[str, Any]]:
-    """Return the statement and its parameters, but for `mailbox`."""
+    """Return the statement for one mailbox and its parameters, but for `mailbox`."""
     program = _Program(recent_from, uid_max)
+    verdict = _verdict(criteria, program)
+    bounds = " AND m.uid <= %(uid_max)s"
+    if (pair := _outermost(criteria, uid_max)) is not None:
+        bounds += f" AND m.uid BETWEEN {pair[0]} AND {pair[1]}"
+    joins = "".join(sorted(program.joins))
+    sql = _SEARCH.format(verdict=verdict, messages="messages", joins=joins, bounds=bounds, which="b.id = %(mailbox)s")
+    return sql, {**program.parameters, "uid_max": uid_max}
+
+
+def compose_many(criteria: keys.Criteria) -> tuple[str, dict[str, Any]]:
+    """Return the statement for several mailboxes and its parameters, but for `mailboxes`."""
+    program = _Program(None, None)
+    verdict = _verdict(criteria, program)
+    joins = "".join(sorted(program.joins))
+    which = "b.id = ANY (%(mailboxes)s::bigint[]) AND (found.uids <> '' OR found.undecided <> '')"
+    sql = _SEARCH.format(
+        verdict=verdict, messages=_NUMBERED if program.numbered else "messages", joins=joins, bounds="", which=which
+    )
+    return sql, program.parameters
+
+
+def _verdict(criteria: keys.Criteria, program: _Program) -> str:
     stack: list[str] = []
     for step in criteria.steps:
         if isinstance(step, keys.Not):
@@ -150,11 +214,7 @@ def compose(criteria: keys.Criteria, *, recent_from: int, uid_max: int) -> tuple
         else:
             stack.append(f"({program.expression(step)})")
     (verdict,) = stack
-    bounds = ""
-    if (pair := _outermost(criteria, uid_max)) is not None:
-        bounds = f" AND m.uid BETWEEN {pair[0]} AND {pair[1]}"
-    sql = _SEARCH.format(verdict=verdict, joins="".join(sorted(program.joins)), bounds=bounds)
-    return sql, {**program.parameters, "uid_max": uid_max}
+    return verdict
 
 
 def _outermost(criteria: keys.Criteria, uid_max: int) -> tuple[int, int] | None:
@@ -174,7 +234,25 @@ async def search(
 ) -> Found:
     """Evaluate criteria over a mailbox. Raises `NoSuchMailbox`."""
     statement, parameters = compose(criteria, recent_from=recent_from, uid_max=uid_max)
-    rows = await database.fetch(statement, {**parameters, "mailbox": mailbox})
+    rows = await _ask(database, statement, {**parameters, "mailbox": mailbox})
     if not rows:
         raise NoSuchMailbox("the mailbox was deleted")
     return Found(uids=numbers(rows[0][1], "I"), undecided=numbers(rows[0][2], "I"))
+
+
+@deferred
+async def search_many(
+    database: Database, mailboxes: Sequence[MailboxId], criteria: keys.Criteria
+) -> dict[MailboxId, Found]:
+    """Evaluate criteria over several mailboxes in one statement."""
+    statement, parameters = compose_many(criteria)
+    rows = await _ask(database, statement, {**parameters, "mailboxes": integers(mailboxes)})
+    return {MailboxId(row[0]): Found(uids=numbers(row[1], "I"), undecided=numbers(row[2], "I")) for row in rows}
+
+
+async def _ask(database: Database, statement: str, parameters: dict[str, Any]) -> Rows:
+    try:
+        return await database.fetch(statement, parameters)
+    except Busy:
+        # It waits for no lock, so what ended it was `database.statement_timeout`.
+        raise LimitReached("the search takes too long") from None

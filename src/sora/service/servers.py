@@ -18,6 +18,7 @@ from sora.core.config.model import Configuration
 from sora.core.config.servers import METRICS, Server
 from sora.core.errors import ConfigurationInvalid
 from sora.front.imap.factory import ImapFactory
+from sora.front.imap.filters import Filter, in_capitals
 from sora.front.imap.services import ImapServices
 from sora.front.lmtp import PRIVATE_NETWORKS, LmtpFactory, LmtpServices, Room
 from sora.mail.append import Appender, DedupScope
@@ -28,6 +29,7 @@ from sora.mail.mailboxes import MailboxUseCases
 from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
+from sora.mail.search_order import Orders
 from sora.net import lean_reactor
 from sora.net.listeners import Listener, TcpAddress, parse_address
 from sora.net.tls import Certificates, self_signed
@@ -74,6 +76,7 @@ class Servers:
         store = storage.store
         background = partial(aio.in_thread, reactor, self._threads)
         self.searcher = Searcher(store.messages, storage.bodies, background=background)
+        self.orders = Orders(store.messages, background=background)
         self.appender = Appender(
             store.messages,
             store.mailboxes,
@@ -136,6 +139,7 @@ class Servers:
     def _imap(self, server: Server) -> Listener:
         configuration, store = self.configuration, self.storage.store
         name = server.hostname or self.hostname
+        filters = (*configuration.server.client_filters, *server.client_filters)
         services = ImapServices(
             authenticator=self.authenticator,
             mailboxes=MailboxUseCases(store.mailboxes),
@@ -143,6 +147,7 @@ class Servers:
             reader=MessageReader(store.messages, self.storage.bodies),
             changer=Changer(store.messages),
             searcher=self.searcher,
+            orders=self.orders,
             appender=self.appender,
             quotas=QuotaUseCases(store.quotas, store.accounts, admins=configuration.quota.admins),
             watch=self.watch,
@@ -157,6 +162,10 @@ class Servers:
             idle_timeout=server.idle_timeout + 60.0,
             connections_max=configuration.max_connections(server),
             connections_per_ip_max=server.max_connections_per_ip,
+            certificates=self._certificates(server) if server.tls_use_starttls else None,
+            hidden=in_capitals(server.disabled_caps),
+            filters=[Filter.of(one) for one in filters],
+            overhears=self._lean and any(one.ja4_fingerprint is not None for one in filters),
             greeting=f"{name} ready",
             identity=(("name", "sora"), ("version", __version__)),
         )
@@ -184,6 +193,7 @@ class Servers:
             room=Room(self._octets),
             trusted_networks=server.trusted_networks or configuration.server.trusted_networks or PRIVATE_NETWORKS,
             connections_max=configuration.max_connections(server),
+            connections_per_ip_max=server.max_connections_per_ip,
             message_max=configuration.max_message_size(server),
         )
         factory = LmtpFactory(services)

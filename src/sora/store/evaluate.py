@@ -5,7 +5,7 @@ apart (Kleene's logic), so that None comes out only if the missing fact would de
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 import attrs
@@ -58,8 +58,10 @@ class Facts:
     recent: bool
     modseq: int
     size: int | None = None
-    internal_day: date | None = None
-    """In UTC."""
+    arrived: datetime | None = None
+    saved: datetime | None = None
+    email: int | None = None
+    thread: int | None = None
     text: Text | None = None
     trace: bytes = b""
 
@@ -77,8 +79,11 @@ def evaluate(criteria: keys.Criteria, facts: Facts) -> bool | None:
                 stack.append(_opposite(stack.pop()))
             case keys.Text() | keys.Header():
                 stack.append(_text(step, facts))
-            case keys.Size() | keys.Dated():
+            case keys.Size() | keys.Dated() | keys.Arrived():
                 stack.append(_measured(step, facts))
+            case keys.Id(of, value):
+                known = facts.email if of is keys.IdOf.EMAIL else facts.thread
+                stack.append(None if known is None else known == value)
             case _:
                 stack.append(_plain(step, facts))
     (result,) = stack
@@ -123,12 +128,16 @@ def _in(uids: UidSet, uid: int) -> bool:
     return any(min(pair) <= uid <= max(pair) for pair in uids.ranges)
 
 
-def _measured(step: keys.Size | keys.Dated, facts: Facts) -> bool | None:
+def _measured(step: keys.Size | keys.Dated | keys.Arrived, facts: Facts) -> bool | None:
     if isinstance(step, keys.Size):
         return None if facts.size is None else _related(facts.size - step.octets, step.relation)
-    if step.of is keys.DateOf.INTERNAL:
-        day = facts.internal_day
-        return None if day is None else _related((day - step.day).days, step.relation)
+    if isinstance(step, keys.Arrived):
+        if facts.arrived is None:
+            return None
+        return facts.arrived >= step.moment if step.later else facts.arrived < step.moment + timedelta(seconds=1)
+    if step.of is not keys.DateOf.SENT:
+        moment = facts.arrived if step.of is keys.DateOf.INTERNAL else facts.saved
+        return None if moment is None else _related((moment.astimezone(UTC).date() - step.day).days, step.relation)
     if facts.text is None:
         return None
     day = facts.text.sent_day

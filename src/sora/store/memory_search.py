@@ -2,14 +2,13 @@
 
 from array import array
 from collections.abc import Sequence
-from datetime import UTC
 
 import attrs
 
 from sora.core import criteria as keys
 from sora.core.uidset import UidSet
 from sora.store.evaluate import Facts, evaluate
-from sora.store.memory_state import StoredMessage
+from sora.store.memory_state import StoredMailbox, StoredMessage
 from sora.store.model import Found
 
 
@@ -26,6 +25,28 @@ def search(criteria: keys.Criteria, messages: Sequence[StoredMessage], *, recent
     return Found(uids, undecided)
 
 
+def search_alone(criteria: keys.Criteria, mailbox: StoredMailbox) -> Found:
+    """Evaluate criteria over all of a mailbox that no session has selected; numbers and `*` are the mailbox's."""
+    messages = sorted(mailbox.messages.values(), key=lambda message: message.uid)
+    uids = [message.uid for message in messages]
+    steps = tuple(
+        keys.Uids(
+            UidSet(
+                tuple(
+                    (uids[low - 1], uids[min(high, len(uids)) - 1])
+                    for low, high in step.numbers.resolve(len(uids))
+                    if low <= len(uids)
+                )
+            )
+        )
+        if isinstance(step, keys.Numbers)
+        else step
+        for step in criteria.steps
+    )
+    uid_max = uids[-1] if uids else 0
+    return search(keys.Criteria(steps), messages, recent_from=mailbox.recent_from, uid_max=uid_max)
+
+
 def _resolved(step: keys.Step, uid_max: int) -> keys.Step:
     if isinstance(step, keys.Uids):
         return attrs.evolve(step, uids=UidSet(tuple(step.uids.resolve(uid_max))))
@@ -40,7 +61,10 @@ def _facts(message: StoredMessage, recent_from: int) -> Facts:
         recent=message.uid >= recent_from,
         modseq=message.modseq,
         size=message.size,
-        internal_day=message.internal_date.astimezone(UTC).date(),
+        arrived=message.internal_date,
+        saved=message.save_date,
+        email=message.email,
+        thread=message.body.described.thread,
         text=message.body.described,
         trace=message.trace,
     )

@@ -1,6 +1,6 @@
 """SEARCH keys become a flat program."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 from twisted.trial import unittest
 
@@ -8,16 +8,16 @@ from sora.core import criteria as steps
 from sora.core import flags, limits
 from sora.core.criteria import And, DateOf, Field, Not, Or, Relation, Step
 from sora.core.errors import CharsetUnknown, LimitReached
-from sora.core.uidset import UidSet
-from sora.imap import commands as c
+from sora.core.uidset import SAVED, UidSet
 from sora.imap import framer
+from sora.imap import search_commands as sc
 from sora.imap.parse import parse
 from sora.imap.tokens import BadSyntax
 
 
-def search(*parts: bytes, name: bytes = b"SEARCH") -> c.Search:
+def search(*parts: bytes, name: bytes = b"SEARCH") -> sc.Search:
     command = parse(framer.Command(b"a", name, parts))
-    assert isinstance(command, c.Search)
+    assert isinstance(command, sc.Search)
     return command
 
 
@@ -171,12 +171,58 @@ class Charsets(unittest.SynchronousTestCase):
             search(b"CHARSET UTF-8 SUBJECT ", b"\xff", b"")
 
 
+class NewKeys(unittest.SynchronousTestCase):
+    """The keys of extensions."""
+
+    def test_ages_ids_and_save_dates(self) -> None:
+        self.assertEqual(program(b"OLDER 60"), (steps.Within(60, younger=False),))
+        self.assertEqual(program(b"YOUNGER 3600"), (steps.Within(3600, younger=True),))
+        self.assertEqual(program(b"EMAILID M12"), (steps.Id(steps.IdOf.EMAIL, 12),))
+        self.assertEqual(program(b"THREADID T7"), (steps.Id(steps.IdOf.THREAD, 7),))
+        self.assertEqual(program(b"EMAILID T7"), (steps.Id(steps.IdOf.EMAIL, None),))
+        self.assertEqual(program(b"SAVEDATESUPPORTED"), (steps.All(),))
+        for name, relation in ((b"BEFORE", steps.Relation.BEFORE), (b"ON", steps.Relation.ON)):
+            self.assertEqual(
+                program(b"SAVED" + name + b" 1-Feb-2026"),
+                (steps.Dated(steps.DateOf.SAVED, relation, date(2026, 2, 1)),),
+            )
+        for wrong in (b"OLDER 0", b"OLDER -1", b"YOUNGER", b"EMAILID", b"SAVEDON"):
+            with self.assertRaises(BadSyntax):
+                search(wrong)
+
+    def test_what_was_saved_stands_for_a_set(self) -> None:
+        self.assertEqual(program(b"$"), (steps.Numbers(SAVED),))
+        self.assertEqual(program(b"UID $"), (steps.Uids(SAVED),))
+
+    def test_fuzzy_is_for_the_key_that_follows(self) -> None:
+        fuzzy = steps.Text(steps.Field.SUBJECT, "a b", fuzzy=True)
+        self.assertEqual(program(b'FUZZY SUBJECT "a b"'), (fuzzy,))
+        self.assertEqual(program(b'FUZZY SUBJECT "a b" SUBJECT c')[1].fuzzy, False)
+        inner = program(b'FUZZY (SUBJECT "a b" NOT FROM x) TO y')
+        self.assertEqual([getattr(step, "fuzzy", None) for step in inner], [True, True, None, None, False, None])
+        self.assertEqual(
+            steps.loosened(steps.Criteria((fuzzy,))).steps,
+            (steps.Text(steps.Field.SUBJECT, "a"), steps.Text(steps.Field.SUBJECT, "b"), steps.And(2)),
+        )
+        self.assertEqual(steps.exact(steps.Criteria((fuzzy,))).steps, (steps.Text(steps.Field.SUBJECT, "a b"),))
+        with self.assertRaises(BadSyntax):
+            search(b"FUZZY")
+        with self.assertRaises(LimitReached):
+            search(b"FUZZY " * 40 + b"ALL")
+
+    def test_ages_are_seen_from_a_moment(self) -> None:
+        now = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
+        seen = steps.timed(steps.Criteria((steps.Within(5, younger=True), steps.Within(2**62, younger=False))), now)
+        self.assertEqual(seen.steps[0], steps.Arrived(datetime(2026, 1, 2, 3, 4, 0, tzinfo=UTC), later=True))
+        self.assertLess(seen.steps[1].moment.year, 2)
+
+
 class Returning(unittest.SynchronousTestCase):
     def test_result_options(self) -> None:
         self.assertIsNone(search(b"ALL").returns)
-        self.assertEqual(search(b"RETURN () ALL").returns, frozenset((c.SearchReturn.ALL,)))
+        self.assertEqual(search(b"RETURN () ALL").returns, sc.EVERYTHING)
         self.assertEqual(
             search(b"RETURN (MIN COUNT) CHARSET UTF-8 ALL", name=b"UID SEARCH").returns,
-            frozenset((c.SearchReturn.MIN, c.SearchReturn.COUNT)),
+            sc.Returns(frozenset((sc.SearchReturn.MIN, sc.SearchReturn.COUNT))),
         )
         self.assertTrue(search(b"ALL", name=b"UID SEARCH").by_uid)

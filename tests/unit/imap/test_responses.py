@@ -78,17 +78,6 @@ class Data(unittest.SynchronousTestCase):
         self.assertIn(b"\\Draft x \\*)]", r.permanent_flags(("x",)))
         self.assertIn(b"[PERMANENTFLAGS ()]", r.permanent_flags(("x",), settable=False))
 
-    def test_search(self) -> None:
-        self.assertEqual(r.search(()), b"* SEARCH\r\n")
-        self.assertEqual(r.search((), modseq=4), b"* SEARCH\r\n")
-        self.assertEqual(r.search((2, 3)), b"* SEARCH 2 3\r\n")
-        self.assertEqual(r.search((2, 3), modseq=9), b"* SEARCH 2 3 (MODSEQ 9)\r\n")
-        self.assertEqual(
-            r.esearch(b"a", by_uid=True, minimum=1, count=2, everything=(1, 2), modseq=5),
-            b'* ESEARCH (TAG "a") UID MIN 1 COUNT 2 ALL 1:2 MODSEQ 5\r\n',
-        )
-        self.assertEqual(r.esearch(b"a", by_uid=False, everything=()), b'* ESEARCH (TAG "a")\r\n')
-
     def test_codes(self) -> None:
         self.assertEqual(r.append_uid(7, (3,)), b"APPENDUID 7 3")
         self.assertEqual(r.copy_uid(7, (1, 2, 9), (4, 5, 6)), b"COPYUID 7 1:2,9 4:6")

@@ -1,6 +1,6 @@
 """Searching: from the view without a query, by the store, and from bytes."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 from twisted.trial import unittest
 
@@ -142,8 +142,20 @@ class EvaluateTests(unittest.SynchronousTestCase):
         larger = keys.Size(keys.Relation.LARGER, 10)
         self.assertEqual([self.result(larger, size=n) for n in (9, 10, 11, None)], [False, False, True, None])
         since = keys.Dated(keys.DateOf.INTERNAL, keys.Relation.SINCE, date(2026, 1, 2))
-        days = [date(2026, 1, 1), date(2026, 1, 2), date(2026, 1, 3)]
-        self.assertEqual([self.result(since, internal_day=day) for day in days], [False, True, True])
+        days = [datetime(2026, 1, day, 23, 59, tzinfo=UTC) for day in (1, 2, 3)]
+        self.assertEqual([self.result(since, arrived=day) for day in days], [False, True, True])
+        saved = keys.Dated(keys.DateOf.SAVED, keys.Relation.ON, date(2026, 1, 2))
+        self.assertEqual([self.result(saved, saved=day) for day in (*days, None)], [False, True, False, None])
+        self.assertEqual(
+            [self.result(keys.Arrived(days[1], later=True), arrived=day) for day in days], [False, True, True]
+        )
+        self.assertEqual(
+            [self.result(keys.Arrived(days[1], later=False), arrived=day) for day in days], [True, True, False]
+        )
+
+    def test_ids_are_compared_if_they_are_known(self):
+        self.assertEqual([self.result(keys.Id(keys.IdOf.EMAIL, 7), email=n) for n in (7, 8, None)], [True, False, None])
+        self.assertEqual([self.result(keys.Id(keys.IdOf.THREAD, None), thread=n) for n in (7, None)], [False, None])
 
     def test_the_trace_is_part_of_the_header(self):
         text = whole(b"Subject: x\r\n\r\n")

@@ -13,11 +13,11 @@ async def idle(session: ImapProtocol, command: commands.Idle) -> Done:
     session.idling = True
     session.expire_in(session.services.idle_timeout)
     try:
-        session.announce(Expunges.ALLOWED)
+        await session.announce_paced(Expunges.ALLOWED)
         while not session.leaving:
             event = await session.receive()
             if isinstance(event, Wake):
-                session.announce(Expunges.ALLOWED)
+                await session.announce_paced(Expunges.ALLOWED)
             elif isinstance(event, framer.Line):
                 if event.data.strip().upper() == b"DONE":
                     return Done("IDLE completed")

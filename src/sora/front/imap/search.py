@@ -1,10 +1,19 @@
-"""Finding messages: SEARCH and UID SEARCH (RFC 3501 6.4.4, RFC 4731, RFC 7162 3.1.5)."""
+"""Finding messages: SEARCH and UID SEARCH (RFC 3501 6.4.4), and what all searching commands answer alike.
+
+Result options: RFC 4731, 5182, 5267, 6203, 7162 3.1.5, 9394. Numbers are those of the session, and stay what they are
+until the command has ended, unless it is a UID command.
+"""
 
 from collections.abc import Sequence
 
+from sora.core.errors import SoraError
+from sora.front.imap import context
 from sora.front.imap.session import Done, ImapProtocol, handles
-from sora.imap import commands, responses
-from sora.imap.commands import SearchReturn
+from sora.imap import search_commands as commands
+from sora.imap import search_responses as responses
+from sora.imap.fetch_items import Range
+from sora.imap.search_commands import EVERYTHING, Returns, SearchReturn
+from sora.imap.search_responses import Place, Results
 from sora.imap.view import Expunges
 
 
@@ -12,28 +21,115 @@ from sora.imap.view import Expunges
 async def search(session: ImapProtocol, command: commands.Search) -> Done:
     """Answer with every message that matches, none more and none fewer."""
     here = session.here
-    if command.modseq:
-        session.condstore = True
-    uids = await session.services.searcher.search(here.mailbox, here.view, command.criteria)
-    numbers = uids if command.by_uid else here.view.numbers(uids)
-    highest = None
-    if command.modseq and uids:
-        highest = max(here.view.modseq(uid) for uid in uids)
-    if command.returns is None:
-        session.send(responses.search(numbers, modseq=highest))
-    else:
-        session.send(_extended(session.tag, command, numbers, highest))
+    with forgetting(session, command.returns):
+        await begin(session, command)
+        uids = await session.services.searcher.search(here.mailbox, here.view, command.criteria)
+        if command.returns is None and not session.rev2:
+            numbers = uids if command.by_uid else here.view.numbers(uids)
+            session.send(responses.numbers(b"SEARCH", numbers, modseq=highest(session, command.modseq, uids)))
+        else:
+            await answer(session, command, command.returns or EVERYTHING, uids)
     return Done("SEARCH completed", expunges=Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN)
 
 
-def _extended(tag: bytes, command: commands.Search, numbers: Sequence[int], modseq: int | None) -> bytes:
-    returns = command.returns or frozenset({SearchReturn.ALL})
-    return responses.esearch(
-        tag,
-        by_uid=command.by_uid,
-        minimum=numbers[0] if numbers and SearchReturn.MIN in returns else None,
-        maximum=numbers[-1] if numbers and SearchReturn.MAX in returns else None,
-        count=len(numbers) if SearchReturn.COUNT in returns else None,
-        everything=numbers if SearchReturn.ALL in returns else None,
+async def begin(session: ImapProtocol, command: commands.Search | commands.Sort) -> None:
+    """Do what goes before any search."""
+    if command.refusal is not None:
+        raise command.refusal
+    if command.modseq:
+        session.condstore = True
+    if command.returns is not None and SearchReturn.UPDATE in command.returns:
+        context.refuse_reuse(session)
+
+
+class forgetting:  # noqa: N801  a context manager, named as it reads
+    """Empties `$` if a search that was to save its result is answered NO (RFC 5182 2.1)."""
+
+    def __init__(self, session: ImapProtocol, returns: Returns | None) -> None:
+        self._session = session
+        self._saves = returns is not None and returns.saves
+
+    def __enter__(self) -> None:
+        """Begin the search."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Empty `$` if the search failed."""
+        selected = self._session.selected
+        if self._saves and kind is not None and issubclass(kind, SoraError) and selected is not None:
+            selected.view.saved = ()
+
+
+def highest(session: ImapProtocol, wanted: bool, uids: Sequence[int]) -> int | None:
+    """Return the highest modseq of messages if it is wanted and there are any."""
+    return max(map(session.here.view.modseq, uids)) if wanted and uids else None
+
+
+async def answer(
+    session: ImapProtocol,
+    command: commands.Search | commands.Sort,
+    returns: Returns,
+    uids: Sequence[int],
+    *,
+    place: Place | None = None,
+) -> None:
+    """Send ESEARCH about results in their order, and do what else was asked for: SAVE, UPDATE.
+
+    With a `place` the answer is one of several, which says nothing where nothing was found (RFC 7377 2.1).
+    """
+    here = session.here
+    saved, modseq = [*uids], None
+    few = chosen(returns, uids)
+    if command.modseq:
+        named = uids if {SearchReturn.ALL, SearchReturn.COUNT} & returns.options else few
+        modseq = highest(session, True, named)
+    if returns.saves:
+        if not {SearchReturn.ALL, SearchReturn.COUNT} & returns.options and few:
+            saved = few
+        here.view.saved = sorted(saved)
+    scores = None
+    if SearchReturn.RELEVANCY in returns:
+        shown = picked(returns.partial, uids) if returns.partial is not None else uids
+        by_uid = await session.services.searcher.scores(here.mailbox, here.view, command.criteria, shown)
+        scores = [by_uid[uid] for uid in shown]
+    if SearchReturn.UPDATE in returns:
+        context.follow(session, command, uids)
+    if place is not None and not uids:
+        return
+    if returns.options - {SearchReturn.SAVE, SearchReturn.UPDATE, SearchReturn.CONTEXT} or returns.partial:
+        numbers = uids if command.by_uid else here.view.numbers(uids)
+        results = said(returns, numbers, modseq=modseq, scores=scores)
+        session.send(responses.esearch(session.tag, results, by_uid=command.by_uid, place=place))
+
+
+def said(
+    returns: Returns, found: Sequence[int], *, modseq: int | None = None, scores: Sequence[int] | None = None
+) -> Results:
+    """Return what ESEARCH says of results in their order."""
+    return Results(
+        minimum=found[0] if found and SearchReturn.MIN in returns else None,
+        maximum=found[-1] if found and SearchReturn.MAX in returns else None,
+        count=len(found) if SearchReturn.COUNT in returns else None,
+        everything=found if SearchReturn.ALL in returns else None,
+        partial=(returns.partial, picked(returns.partial, found)) if returns.partial is not None else None,
         modseq=modseq,
+        scores=scores,
     )
+
+
+def picked(asked: Range, found: Sequence[int]) -> Sequence[int]:
+    """Return the results in a range, in the order of the results (RFC 9394 3.1)."""
+    if asked.from_end:
+        return found[max(len(found) - asked.last, 0) : max(len(found) - asked.first + 1, 0)]
+    return found[asked.first - 1 : asked.last]
+
+
+def chosen(returns: Returns, uids: Sequence[int]) -> list[int]:
+    """Return what MIN, MAX and PARTIAL name: what SAVE saves when neither ALL nor COUNT is there (RFC 9394 3.2)."""
+    few: list[int] = []
+    if returns.partial is not None:
+        few += picked(returns.partial, uids)
+    if uids and SearchReturn.MIN in returns:
+        few.append(uids[0])
+    if uids and SearchReturn.MAX in returns:
+        few.append(uids[-1])
+    return sorted(set(few))

@@ -1,12 +1,13 @@
 """What an IMAP connection works with: built once by `service/build`, shared by all connections of a server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from sora.auth.login import Authenticator
 from sora.core import limits
+from sora.front.imap.filters import Filter
 from sora.mail.append import Appender
 from sora.mail.change import Changer
 from sora.mail.live import Live
@@ -14,6 +15,7 @@ from sora.mail.mailboxes import MailboxUseCases
 from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
+from sora.mail.search_order import Orders
 from sora.net.tls import Certificates
 from sora.net.wheel import Wheel
 
@@ -34,6 +36,7 @@ class ImapServices:
     reader: MessageReader
     changer: Changer
     searcher: Searcher
+    orders: Orders
     appender: Appender
     quotas: QuotaUseCases
     watch: QuotaWatch
@@ -44,6 +47,10 @@ class ImapServices:
     """For STARTTLS; None: it is not offered."""
     hidden: frozenset[bytes] = frozenset()
     """Capabilities hidden from everyone, in capitals."""
+    filters: Sequence[Filter] = ()
+    """Capabilities hidden from certain clients."""
+    overhears: bool = False
+    """Whether TLS is such that the ClientHello can be had before the handshake, and some filter asks for it."""
     wake_uploader: Callable[[], None] = lambda: None
     append_max: int = limits.MESSAGE_MAX
     idle_timeout: float = IDLE_TIMEOUT

@@ -7,16 +7,17 @@ commands a state allows, how an error becomes NO or BAD, when changes by others 
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sora.auth.login import SignedIn
 from sora.core import limits
 from sora.core.errors import ReadOnly, SoraError
+from sora.front.imap.filters import Client
 from sora.front.imap.services import ImapServices
 from sora.imap import codes, commands, framer, responses, states, uid_only
 from sora.imap.parse import parse
@@ -28,6 +29,10 @@ from sora.net.conversation import Conversation
 from sora.observe import log as lines
 from sora.observe import metrics
 from sora.store.model import Actor
+from sora.wire import client_hello
+
+if TYPE_CHECKING:
+    from sora.front.imap.context import Contexts
 
 
 @attrs.frozen
@@ -73,6 +78,8 @@ class Selected:
     read_only: bool
     hush: Callable[[], None]
     """Stops the notification of changes."""
+    contexts: "Contexts | None" = None
+    """Its searches that go on (RFC 5267)."""
 
 
 C = TypeVar("C", contravariant=True)
@@ -115,6 +122,9 @@ class ImapProtocol(Conversation[Incoming]):
         self.hidden = services.hidden
         """Capabilities, in capitals, that this client is not to see or use."""
         self.framer = self._new_framer()
+        self.client = Client()
+        """What it says it is, and what its TLS says."""
+        self._heard: Deferred[None] | None = None
         self.leaving = False
         self.idling = False
         self._busy = False
@@ -195,6 +205,41 @@ class ImapProtocol(Conversation[Incoming]):
         """Whether strings and names are UTF-8 in both directions (RFC 6855 3, RFC 9051 5.1)."""
         return "UTF8=ACCEPT" in self.enabled or "IMAP4REV2" in self.enabled
 
+    def recognize(self, client: Client) -> bool:
+        """Remember what the client is, and hide from it what the operator wants; tells whether that is news."""
+        self.client = client
+        hidden = self.services.hidden
+        for one in self.services.filters:
+            if one.fits(client):
+                hidden |= one.hidden
+                if not one.hidden <= self.hidden:
+                    names = b" ".join(sorted(one.hidden)).decode("ascii")
+                    self.log.info("{caps} is hidden from {client}: {reason}", caps=names, client=client, reason=one.reason)
+        news, self.hidden = hidden != self.hidden, hidden
+        self.framer.any_size_unasked = b"LITERAL+" not in hidden
+        return news
+
+    @property
+    def overhears(self) -> bool:
+        """Whether `overhear` wants to be given the ClientHello; the transport asks."""
+        return self.services.overhears
+
+    def overhear(self, data: bytes) -> bool:
+        """Look at the first octets of TLS, none if they are given up; tells whether no more are wanted."""
+        try:
+            hello = client_hello.read(data)
+        except ValueError:
+            hello = None
+        else:
+            if hello is None and data:
+                return False
+        if hello is not None:
+            self.recognize(attrs.evolve(self.client, ja4=hello.ja4))
+        if self._heard is not None:
+            heard, self._heard = self._heard, None
+            heard.callback(None)
+        return True
+
     def begin_tls(self) -> None:
         """Begin TLS, as a new connection in all but its deadline (RFC 3501 6.2.1)."""
         if self.services.certificates is not None:
@@ -272,10 +317,15 @@ class ImapProtocol(Conversation[Incoming]):
         if selected is None or selected.mailbox.deleted:
             self.announce(expunges)
             return
+        before = selected.view.uids
         news = selected.view.update(selected.mailbox.version, expunges)
+        if news.expunged and selected.contexts is not None:
+            selected.contexts.leaving(self, before)
         if news:
             await self._tell_paced(news)
         self._tell_settled(expunges)
+        if selected.contexts is not None:
+            await selected.contexts.settle(self)
 
     async def _tell_paced(self, news: Announcement) -> None:
         gone = news.vanished if self.qresync else news.expunged
@@ -343,8 +393,12 @@ class ImapProtocol(Conversation[Incoming]):
         if self._refusal is not None:
             self.send(responses.bye(self._refusal, code=b"LIMIT"))
             return
-        self.send(responses.greeting(self.capabilities, self.services.greeting))
         self.expire_in(limits.UNAUTHENTICATED_TIME_MAX)
+        if self.in_tls and self.overhears:
+            # What the greeting shows depends on who is greeted.
+            self._heard = Deferred()
+            await self._heard
+        self.send(responses.greeting(self.capabilities, self.services.greeting))
         while not self.leaving:
             event = await self.receive()
             self._busy = True

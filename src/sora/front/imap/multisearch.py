@@ -1,0 +1,134 @@
+"""Searching several mailboxes at once: ESEARCH (RFC 7377). One statement for all that are not selected."""
+
+from collections.abc import Sequence
+
+from sora.core.ids import MailboxId
+from sora.front.imap import context, search
+from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
+from sora.imap import search_commands as commands
+from sora.imap import search_responses as responses
+from sora.imap.mailbox_name import INBOX, SEPARATOR
+from sora.imap.search_commands import SearchReturn, Source
+from sora.imap.view import SessionView
+from sora.mail.live import OpenMailbox
+from sora.store.model import Listing, MailboxRow
+
+
+@handles(commands.MultiSearch)
+async def multi_search(session: ImapProtocol, command: commands.MultiSearch) -> Done:
+    """Answer for each mailbox in which something matches."""
+    wants_selected = any(source is Source.SELECTED for source, _ in command.sources)
+    selected = session.selected
+    if selected is None and (wants_selected or SearchReturn.UPDATE in command.returns):
+        raise Refusal("no mailbox is selected", bad=True)
+    with search.forgetting(session, command.returns):
+        if command.refusal is not None:
+            raise command.refusal
+        if command.modseq:
+            session.condstore = True
+        here = selected.mailbox.row.id if selected is not None else None
+        rows: list[MailboxRow] = []
+        if any(source is not Source.SELECTED for source, _ in command.sources):
+            listing = await session.services.mailboxes.listing(session.signed_in.account)
+            rows = named(listing, command.sources)
+        if selected is not None and (wants_selected or any(row.id == here for row in rows)):
+            await _selected(session, command)
+        await _others(session, command, [row for row in rows if row.id != here])
+    return Done("ESEARCH completed")
+
+
+async def _selected(session: ImapProtocol, command: commands.MultiSearch) -> None:
+    here = session.here
+    single = commands.Search(command.criteria, by_uid=True, modseq=command.modseq, returns=command.returns)
+    if SearchReturn.UPDATE in command.returns:
+        context.refuse_reuse(session)
+    uids = await session.services.searcher.search(here.mailbox, here.view, command.criteria)
+    place = responses.Place(here.name, here.mailbox.row.uid_validity, session.utf8)
+    await search.answer(session, single, command.returns, uids, place=place)
+
+
+async def _others(session: ImapProtocol, command: commands.MultiSearch, rows: Sequence[MailboxRow]) -> None:
+    if not rows:
+        return
+    found = await session.services.searcher.search_many([MailboxId(row.id) for row in rows], command.criteria)
+    for row in rows:
+        result = found.get(row.id)
+        if result is None:
+            continue
+        if result.undecided or command.modseq or SearchReturn.RELEVANCY in command.returns:
+            await _closely(session, command, row)
+        else:
+            _tell(session, command, row, list(result.uids))
+        await session.drained()
+
+
+async def _closely(session: ImapProtocol, command: commands.MultiSearch, row: MailboxRow) -> None:
+    """Search a mailbox as if it were selected: bytes decide, or more is asked than what was found."""
+    mailbox: OpenMailbox = await session.services.live.open(session.signed_in.account, row.name, claim_recent=False)
+    try:
+        view = SessionView(mailbox.version, recent_from=mailbox.recent_from)
+        searcher = session.services.searcher
+        uids = await searcher.search(mailbox, view, command.criteria)
+        modseq = max(map(view.modseq, uids)) if command.modseq and uids else None
+        scores = None
+        if SearchReturn.RELEVANCY in command.returns:
+            by_uid = await searcher.scores(mailbox, view, command.criteria, uids)
+            scores = [by_uid[uid] for uid in uids]
+        _tell(session, command, row, uids, modseq=modseq, scores=scores)
+    finally:
+        mailbox.close()
+
+
+def _tell(
+    session: ImapProtocol,
+    command: commands.MultiSearch,
+    row: MailboxRow,
+    uids: list[int],
+    *,
+    modseq: int | None = None,
+    scores: list[int] | None = None,
+) -> None:
+    if not uids:
+        return
+    if scores is not None and command.returns.partial is not None:
+        scores = list(search.picked(command.returns.partial, scores))
+    results = search.said(command.returns, uids, modseq=modseq, scores=scores)
+    place = responses.Place(row.name, row.uid_validity, session.utf8)
+    session.send(responses.esearch(session.tag, results, by_uid=True, place=place))
+
+
+def named(listing: Listing, sources: Sequence[tuple[Source, tuple[str, ...]]]) -> list[MailboxRow]:
+    """Return the mailboxes that sources name, each once, in the order of their names."""
+    subscribed = set(listing.subscriptions)
+    whole: set[str] = set()
+    trees: set[str] = set()
+    levels: set[str] = set()
+    personal = False
+    for source, names in sources:
+        match source:
+            case Source.PERSONAL:
+                personal = True
+            case Source.INBOXES:
+                whole.add(INBOX)
+            case Source.SUBSCRIBED:
+                whole |= subscribed
+            case Source.SUBTREE:
+                trees.update(names)
+            case Source.SUBTREE_ONE:
+                levels.update(names)
+            case Source.MAILBOXES:
+                whole.update(names)
+            case Source.SELECTED:
+                pass
+
+    def wanted(name: str) -> bool:
+        parent = name.rpartition(SEPARATOR)[0]
+        if personal or name in whole or name in trees or name in levels or parent in levels:
+            return True
+        while parent:
+            if parent in trees:
+                return True
+            parent = parent.rpartition(SEPARATOR)[0]
+        return False
+
+    return [row for row in listing.mailboxes if wanted(row.name)]
