@@ -44,6 +44,7 @@ PRIVATE_NETWORKS: Final[tuple[Network, ...]] = tuple(
 _STOPPING: Final = reply(421, "4.3.2", "shutting down")
 _IDLE: Final = reply(421, "4.4.2", "idle for too long")
 _CROWDED: Final = reply(421, "4.3.2", "too many connections")
+_CROWDED_ADDRESS: Final = reply(421, "4.7.0", "too many connections from your address")
 _STRANGER: Final = reply(554, "5.7.1", "you may not deliver here")
 _BROKEN: Final = reply(421, "4.3.0", "internal error")
 
@@ -81,6 +82,8 @@ class LmtpServices:
     room: Room = attrs.field(factory=Room)
     trusted_networks: Sequence[Network] = PRIVATE_NETWORKS
     connections_max: int = CONNECTIONS_MAX
+    connections_per_ip_max: int | None = None
+    """None: no limit of its own."""
     idle_timeout: float = IDLE_TIMEOUT
     message_max: int = limits.MESSAGE_MAX
     recipients_max: int = limits.LMTP_RECIPIENTS_MAX
@@ -99,7 +102,7 @@ class LmtpProtocol(Conversation[Event]):
         self._charged = 0
         self._delivering = 0
         self._stopping = False
-        self._peer = ""
+        self.peer = ""
         self._secure = False
 
     # ------------------------------------------------------------ what the conversation calls
@@ -158,11 +161,16 @@ class LmtpProtocol(Conversation[Event]):
     def _admit(self) -> bytes | None:
         address: IAddress = self.transport.getPeer()
         peer = peer_ip(address)
-        self._peer = str(peer) if peer is not None else ""
+        self.peer = str(peer) if peer is not None else ""
         self._secure = hasattr(self.transport, "getPeerCertificate")
         if peer is not None and not any(peer in network for network in self._services.trusted_networks):
             return _STRANGER
-        return None if self._factory.count <= self._services.connections_max else _CROWDED
+        if self._factory.count > self._services.connections_max:
+            return _CROWDED
+        limit = self._services.connections_per_ip_max
+        if limit is not None and peer is not None and self._factory.count_of(self.peer) > limit:
+            return _CROWDED_ADDRESS
+        return None
 
     async def _take(self, event: Event) -> bool:
         """Do what one event asks for; tells whether the conversation goes on."""
@@ -206,7 +214,7 @@ class LmtpProtocol(Conversation[Event]):
         return True
 
     async def _deliver(self, step: Deliver[Target]) -> None:
-        envelope = Envelope(step.mail.sender, self._core.lhlo or "unknown", self._peer, self._with(step))
+        envelope = Envelope(step.mail.sender, self._core.lhlo or "unknown", self.peer, self._with(step))
         size = len(step.data)
         self._delivering += size
         self._charge()
@@ -293,6 +301,10 @@ class LmtpFactory(Factory):
     def count(self) -> int:
         """Connections that are open."""
         return len(self._connections)
+
+    def count_of(self, peer: str) -> int:
+        """Connections that are open from one address."""
+        return sum(connection.peer == peer for connection in self._connections)
 
     def buildProtocol(self, addr: IAddress | None) -> LmtpProtocol:
         connection = LmtpProtocol(self._services, self)

@@ -79,10 +79,8 @@ class _Groups:
 
     def _mailboxes(self) -> list[str]:
         cursor = self._cursor
-        if cursor.peek() != b"(":
-            names = [cursor.mailbox()]
-        else:
-            names = [cursor.mailbox() for _ in cursor.members("mailboxes")]
+        several = cursor.peek() == b"("
+        names = [cursor.mailbox() for _ in cursor.members("mailboxes")] if several else [cursor.mailbox()]
         self._names += len(names)
         if not names:
             raise BadSyntax("no mailbox is named")

@@ -37,6 +37,8 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sora.wire.client_hello import HELLO_MAX
+
 READ_SIZE: Final = 65_536
 """Octets read at once, as Twisted does."""
 SEND_SIZE: Final = 131_072
@@ -45,6 +47,10 @@ FULL: Final = 65_536
 """Octets waiting to be sent from which on the producer is asked to pause."""
 RECORD: Final = 16_384
 """The most that one TLS record holds (RFC 8446 5.1)."""
+PEEKS: Final = 20
+"""Looks at the beginning of TLS until it is given up."""
+PEEK_LATER: Final = 0.02
+"""Seconds between two of them."""
 RECORDS: Final = 4
 """TLS records taken in one turn of the reactor: as much as a read without TLS."""
 
@@ -82,6 +88,7 @@ class Connection:
         "_later",
         "_offset",
         "_paused",
+        "_peeked",
         "_peer",
         "_producer_paused",
         "_reading",
@@ -121,6 +128,8 @@ class Connection:
         """The context for TLS, while older octets still leave in the clear."""
         self._later: list[bytes] | None = None
         """What was written meanwhile."""
+        self._peeked = 0
+        """How often the protocol was shown the beginning of TLS."""
 
     def begin(self) -> None:
         """Start to read, and tell the protocol that it is connected."""
@@ -447,6 +456,8 @@ class SecureConnection(Connection):
         if self.disconnecting and not self._size:
             return CONNECTION_DONE
         self._stop_writing()
+        if self._peeked < PEEKS and getattr(self.protocol, "overhears", False) and not self._overheard():
+            return None
         try:
             self._socket.do_handshake()  # type: ignore[attr-defined]
         except SSLWantReadError:
@@ -465,6 +476,32 @@ class SecureConnection(Connection):
         if self._size and why is None:
             self._start_writing()
         return why
+
+    def _overheard(self) -> bool:
+        """Show the protocol the ClientHello, which stays unread; tells whether the handshake may begin."""
+        assert self._socket is not None  # noqa: S101  for the type checker: the caller has looked
+        try:
+            # Of the plain socket: the one for TLS does not offer it.
+            seen = socket.socket.recv(self._socket, HELLO_MAX, socket.MSG_PEEK)
+        except OSError:
+            return True
+        self._peeked += 1
+        protocol: Any = self.protocol
+        if not seen or protocol.overhear(seen):
+            self._peeked = PEEKS
+        elif self._peeked < PEEKS:
+            # The rest is on its way. What is there already would make the reactor call at once, again and again.
+            self._stop_reading()
+            self.reactor.callLater(PEEK_LATER, self._look_again)
+            return False
+        else:
+            protocol.overhear(b"")
+        return True
+
+    def _look_again(self) -> None:
+        if self._socket is not None and not self._aborted and not self._reading:
+            self._reading = True
+            self.reactor.addReader(self)
 
     def _close(self, gone: socket.socket) -> None:
         if not self._aborted and not self._handshaking:

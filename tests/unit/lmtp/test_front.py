@@ -118,6 +118,13 @@ class AdmissionTests(FrontCase):
         self.assertEqual(self.factory.count, 1)
         self.assertTrue(self.connect()[1].value().startswith(b"220"))
 
+    def test_connections_over_the_limit_of_their_address_are_sent_away_and_others_are_not(self) -> None:
+        factory = LmtpFactory(attrs.evolve(self.services, connections_per_ip_max=1))
+        self.assertTrue(self.connect(factory=factory)[1].value().startswith(b"220"))
+        self.assertTrue(self.connect(factory=factory)[1].value().startswith(b"421 4.7.0"))
+        elsewhere = IPv4Address("TCP", "10.1.2.3", 1)
+        self.assertTrue(self.connect(elsewhere, factory)[1].value().startswith(b"220"))
+
 
 class TransactionTests(FrontCase):
     def test_pipelined_recipients_are_found_in_one_batch_and_answered_in_order(self) -> None:

@@ -99,17 +99,15 @@ class Configuration:
             (self.tls.provider == "letsencrypt", "tls.provider", "certificates from Let's Encrypt"),
         )
         asked += [(where, what) for wanted, where, what in sections if wanted]
-        if self.server.client_filters:
-            asked.append(("server.client_filters", "hiding capabilities from clients"))
         for server in self.started():
+            filters = (*self.server.client_filters, *server.client_filters)
+            by_tls = any(one.ja4_fingerprint is not None for one in filters)
             settings = (
-                (server.tls_use_starttls, "tls_use_starttls", "STARTTLS"),
-                (bool(server.disabled_caps), "disabled_caps", "hiding capabilities"),
-                (bool(server.client_filters), "client_filters", "hiding capabilities from clients"),
+                (server.type != "imap" and server.tls_use_starttls, "tls_use_starttls", f"STARTTLS for {server.type}"),
                 (
-                    server.type != "imap" and server.max_connections_per_ip is not None,
-                    "max_connections_per_ip",
-                    f"a limit of connections from one address for {server.type}",
+                    server.type == "imap" and by_tls and self.process.transport == "stock",
+                    "client_filters",
+                    'ja4_fingerprint with transport = "stock"',
                 ),
             )
             asked += [(f"servers.{server.name}.{key}", what) for wanted, key, what in settings if wanted]

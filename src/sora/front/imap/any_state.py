@@ -1,5 +1,8 @@
 """The commands of every state: CAPABILITY, NOOP, LOGOUT, ID (RFC 3501 6.1, RFC 2971)."""
 
+import attrs
+
+from sora.front.imap import filters
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
 
@@ -30,6 +33,12 @@ async def logout(session: ImapProtocol, command: commands.Logout) -> Done:
 
 @handles(commands.Id)
 async def identify(session: ImapProtocol, command: commands.Id) -> Done:
-    """Exchange names of programs."""
+    """Exchange names of programs; what the client calls itself is logged, and decides what is hidden from it."""
     session.send(responses.identification(session.services.identity))
-    return Done("ID completed")
+    if not command.fields:
+        return Done("ID completed")
+    session.log.info("the client is {client}", client=filters.described(command.fields))
+    known = {key.lower(): value or "" for key, value in command.fields}
+    client = attrs.evolve(session.client, name=known.get("name", ""), version=known.get("version", ""))
+    news = session.recognize(client)
+    return Done("ID completed", b"CAPABILITY " + session.capabilities if news else b"")

@@ -214,7 +214,9 @@ class ImapProtocol(Conversation[Incoming]):
                 hidden |= one.hidden
                 if not one.hidden <= self.hidden:
                     names = b" ".join(sorted(one.hidden)).decode("ascii")
-                    self.log.info("{caps} is hidden from {client}: {reason}", caps=names, client=client, reason=one.reason)
+                    self.log.info(
+                        "{caps} is hidden from {client}: {reason}", caps=names, client=client, reason=one.reason
+                    )
         news, self.hidden = hidden != self.hidden, hidden
         self.framer.any_size_unasked = b"LITERAL+" not in hidden
         return news

@@ -86,4 +86,6 @@ async def _enter(session: ImapProtocol, name: str, password: bytes, mechanism: s
     session.framer.authenticated = True
     lines.account.set(user.address)
     session.log.info("signed in with {mechanism}", mechanism=mechanism)
+    if user.bare:
+        await session.services.mailboxes.furnish(user.account)
     return Done("signed in", b"CAPABILITY " + session.capabilities)
