@@ -19,7 +19,7 @@ from sora.mail.append import Appender
 from sora.mail.change import Changer
 from sora.mail.deliver import Deliverer
 from sora.mail.live import Live
-from sora.mail.mailboxes import MailboxUseCases
+from sora.mail.mailboxes import DEFAULTS, MailboxUseCases
 from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
@@ -50,6 +50,8 @@ class Settings:
     recipients_max: int = limits.LMTP_RECIPIENTS_MAX
     starttls: bool = False
     """Whether STARTTLS is offered (nobody says a word of TLS)."""
+    defaults: bool = False
+    """Whether an account without mailboxes gets the default ones."""
     hidden: str = ""
     """A capability that is hidden from everyone."""
     folders: int = 0
@@ -171,7 +173,7 @@ class Scene:
         self.authenticator.start()
         services = ImapServices(
             authenticator=self.authenticator,
-            mailboxes=MailboxUseCases(store.mailboxes),
+            mailboxes=MailboxUseCases(store.mailboxes, defaults=DEFAULTS if settings.defaults else ()),
             live=Live(store.mailboxes, store.feed),
             reader=MessageReader(store.messages, self.reader),
             changer=Changer(store.messages),

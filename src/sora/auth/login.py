@@ -36,6 +36,8 @@ class SignedIn:
     account: AccountId
     address: str
     """The account's primary address."""
+    bare: bool = False
+    """Whether the account has no mailbox besides INBOX."""
 
 
 class Authenticator:
@@ -97,7 +99,7 @@ class Authenticator:
         metrics.LOGIN_OK.inc()
         if self._throttle is not None:
             self._throttle.succeeded(address, peer)
-        return SignedIn(found.account, found.address)
+        return SignedIn(found.account, found.address, found.bare)
 
     def hear(self, failed: bool, address: str, peer: str) -> None:
         """Take what another process's throttle told."""

@@ -1,9 +1,12 @@
 """The only place for the rules of mailbox names, and for what users do with mailboxes as a whole."""
 
 import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
-from sora.core.errors import LimitReached, MailboxExists, MailboxNameInvalid, NotPermitted
+from twisted.logger import Logger
+
+from sora.core.errors import LimitReached, MailboxExists, MailboxNameInvalid, NotPermitted, SoraError
 from sora.core.ids import AccountId
 from sora.core.limits import MAILBOX_DEPTH_MAX, MAILBOX_NAME_MAX
 from sora.imap import mailbox_name
@@ -54,8 +57,21 @@ def valid(name: str) -> str:
 class MailboxUseCases:
     """What a user does with mailboxes; errors of the store pass through."""
 
-    def __init__(self, mailboxes: Mailboxes) -> None:
+    log = Logger()
+
+    def __init__(self, mailboxes: Mailboxes, *, defaults: Sequence[NewMailbox] = DEFAULTS) -> None:
+        """`defaults` are what an account gets that has nothing but INBOX."""
         self._mailboxes = mailboxes
+        self._defaults = defaults
+
+    async def furnish(self, account: AccountId) -> None:
+        """Give an account that has no mailbox besides INBOX the default ones; what fails is tried at the next sign-in."""
+        if not self._defaults:
+            return
+        try:
+            await self._mailboxes.furnish(account, self._defaults)
+        except SoraError as error:
+            self.log.warn("the default mailboxes could not be made: {error}", error=error)
 
     async def listing(self, account: AccountId) -> Listing:
         """Read all mailboxes with counters, and all subscriptions."""

@@ -18,7 +18,8 @@ from sora.postgres.work import Database
 from sora.store.model import AccountRow, AccountStatus, Credential, Login, NewMailbox, Recipient
 
 _LOGIN: Final = Statement("""
-SELECT a.address, x.id, p.address, x.status, c.ids, c.hashes
+SELECT a.address, x.id, p.address, x.status, c.ids, c.hashes,
+       NOT EXISTS (SELECT FROM mailboxes WHERE account_id = x.id AND name <> 'INBOX')
   FROM addresses AS a
   JOIN accounts AS x ON x.id = a.account_id
   JOIN addresses AS p ON p.account_id = a.account_id AND p.is_primary
@@ -126,6 +127,7 @@ class PostgresAccounts:
                 row[2],
                 AccountStatus(row[3]),
                 tuple(Credential(id, hash) for id, hash in zip(row[4] or (), row[5] or (), strict=True)),
+                bare=row[6],
             )
             for row in rows
         }

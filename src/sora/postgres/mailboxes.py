@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608  the pieces are constants of this folder
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
@@ -178,6 +179,20 @@ class PostgresMailboxes:
         row = mailbox((await self._database.change(_CREATE, asked))[0])
         # The statement does not see the subscription that it made.
         return attrs.evolve(row, subscribed=row.subscribed or mailbox_.subscribed)
+
+    @deferred
+    async def furnish(self, account: AccountId, mailboxes: Sequence[NewMailbox]) -> None:
+        """Create mailboxes of one level, unless the account has any besides INBOX; what is there stays as it is."""
+        await self._database.call(
+            "furnish_account",
+            {
+                "account": account,
+                "names": [one.name for one in mailboxes],
+                "uses": [one.special_use for one in mailboxes],
+                "subscribed": [one.subscribed for one in mailboxes],
+                "mailboxes_default": self._quota.mailboxes,
+            },
+        )
 
     @deferred
     async def delete(self, account: AccountId, name: str, actor: Actor) -> MailboxId:

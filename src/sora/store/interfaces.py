@@ -97,6 +97,9 @@ class Mailboxes(Protocol):
     def create(self, account: AccountId, mailbox: NewMailbox) -> "Deferred[MailboxRow]":
         """Create a mailbox and its missing parents. Raises `MailboxExists`, `SpecialUseTaken`, `LimitReached`."""
 
+    def furnish(self, account: AccountId, mailboxes: Sequence[NewMailbox]) -> "Deferred[None]":
+        """Create mailboxes of one level, unless the account has any besides INBOX; what is there stays as it is."""
+
     def delete(self, account: AccountId, name: str, actor: Actor) -> "Deferred[MailboxId]":
         """Delete a mailbox; its messages become tombstones. Raises `NoSuchMailbox`, `MailboxHasChildren`.
 

@@ -21,7 +21,8 @@ class MemoryAccounts:
         account = self._state.addresses.get(address)
         if account is None:
             return None
-        return Login(account.id, account.address, account.status, account.credentials)
+        bare = not account.mailboxes.keys() - {"INBOX"}
+        return Login(account.id, account.address, account.status, account.credentials, bare=bare)
 
     @fired
     def recipients(self, addresses: Sequence[str]) -> dict[str, Recipient]:

@@ -1,6 +1,7 @@
 """The only place for mailboxes and subscriptions in memory."""
 
 from array import array
+from collections.abc import Sequence
 
 from sora.core import limits
 from sora.core.errors import LimitReached, MailboxExists, MailboxHasChildren, MailboxNameInvalid, SpecialUseTaken
@@ -78,6 +79,18 @@ class MemoryMailboxes:
         row = self._state.row(add_mailbox(self._state, self._state.account(account), mailbox))
         self._state.announce((names_of(account), 0))
         return row
+
+    @fired
+    def furnish(self, account: AccountId, mailboxes: Sequence[NewMailbox]) -> None:
+        """Create mailboxes, unless the account has any besides INBOX."""
+        owner = self._state.account(account)
+        if owner.mailboxes.keys() - {"INBOX"}:
+            return
+        missing = [new for new in mailboxes if new.name not in owner.mailboxes]
+        admit_mailboxes(self._state, account, len(missing))
+        for new in missing:
+            _add(self._state, owner, new)
+        self._state.announce((names_of(account), 0))
 
     @fired
     def delete(self, account: AccountId, name: str, actor: Actor) -> MailboxId:

@@ -11,6 +11,7 @@ import attrs
 from sora.core.flags import Change
 from sora.core.ids import AccountId, BodyId, EmailId, MailboxId, ModSeq, ThreadId, Uid
 from sora.core.quota import Filled
+from sora.core.rights import ALL, Rights
 from sora.mime.description import Described
 
 # ---------------------------------------------------------------- accounts
@@ -41,6 +42,8 @@ class Login:
     """The account's primary address."""
     status: AccountStatus
     credentials: tuple[Credential, ...]
+    bare: bool = False
+    """Whether it has no mailbox besides INBOX, as before its first sign-in."""
 
 
 @attrs.frozen
@@ -101,6 +104,8 @@ class MailboxRow:
     """Messages no session was told are \\Recent yet."""
     keywords: tuple[str, ...]
     subscribed: bool
+    rights: Rights = ALL
+    """What whoever asked may do in it."""
 
 
 @attrs.frozen

@@ -72,6 +72,24 @@ CREATE FUNCTION mailbox_now(box_id bigint) RETURNS SETOF mailboxes LANGUAGE plpg
 $$ BEGIN RETURN QUERY SELECT * FROM mailboxes WHERE id = box_id; END $$;
 COMMENT ON FUNCTION mailbox_now IS 'A mailbox as the very statement that calls this has made it.';
 
+CREATE FUNCTION furnish_account(
+    account bigint, names text[], uses text[], subscribed boolean[], mailboxes_default bigint DEFAULT NULL
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM lock_mailboxes_of(account);
+    IF EXISTS (SELECT FROM mailboxes WHERE account_id = account AND name <> 'INBOX') THEN
+        RETURN;
+    END IF;
+    INSERT INTO mailboxes (account_id, name, special_use)
+    SELECT account, u.name, u.use FROM unnest(names, uses) WITH ORDINALITY AS u (name, use, n) ORDER BY u.n
+        ON CONFLICT (account_id, name) DO NOTHING;
+    PERFORM quota_admits_mailboxes(account, mailboxes_default);
+    INSERT INTO subscriptions (account_id, name)
+    SELECT account, u.name FROM unnest(names, subscribed) AS u (name, wanted) WHERE u.wanted
+        ON CONFLICT DO NOTHING;
+END $$;
+COMMENT ON FUNCTION furnish_account IS 'Give an account that has nothing but INBOX its first mailboxes.';
+
 CREATE FUNCTION delete_mailbox(
     account bigint, old_name text, who_account bigint, who_address text, protocol text, session text
 ) RETURNS bigint LANGUAGE plpgsql AS $$
