@@ -1,6 +1,6 @@
 """The contract of `store.interfaces.Mailboxes`."""
 
-from sora.core.errors import MailboxExists, MailboxHasChildren, MailboxNameInvalid, NoSuchMailbox
+from sora.core.errors import MailboxExists, MailboxHasChildren, MailboxNameInvalid, NoSuchMailbox, SpecialUseTaken
 from sora.core.flags import DELETED, FLAGGED, SEEN, Change
 from sora.core.ids import ModSeq
 from sora.store.model import NewMailbox
@@ -56,6 +56,29 @@ class MailboxesContract(StoreContract):
         self.assertEqual((row.name, row.subscribed), ("A/B/C", True))
         self.assertEqual(await self.names(), ["A", "A/B", "A/B/C", "INBOX", "Sent", "Work"])
         self.assertFalse((await self.row("A/B")).subscribed)
+
+    async def test_a_special_use_belongs_to_one_mailbox(self) -> None:
+        before = await self.names()
+        with self.assertRaises(SpecialUseTaken):
+            await self.store.mailboxes.create(self.account, NewMailbox("Post/Sent", "\\Sent"))
+        self.assertEqual(await self.names(), before)
+        row = await self.store.mailboxes.create(self.account, NewMailbox("Old", "\\Archive"))
+        self.assertEqual(row.special_use, "\\Archive")
+        await self.store.mailboxes.delete(self.account, "Old", self.actor)
+        await self.store.mailboxes.create(self.account, NewMailbox("New", "\\Archive"))
+
+    async def test_an_account_with_nothing_but_inbox_is_furnished_once(self) -> None:
+        account = await self.store.accounts.create("new@example.org", HASH, FIRST[:1])
+        self.assertTrue((await self.store.accounts.login("new@example.org")).bare)
+        wanted = [NewMailbox("INBOX", subscribed=True), NewMailbox("Sent", "\\Sent", subscribed=True), NewMailbox("X")]
+        await self.store.mailboxes.furnish(account, wanted)
+        found = await self.store.mailboxes.listing(account)
+        shown = [(row.name, row.special_use, row.subscribed) for row in found.mailboxes]
+        self.assertEqual(shown, [("INBOX", None, True), ("Sent", "\\Sent", True), ("X", None, False)])
+        self.assertFalse((await self.store.accounts.login("new@example.org")).bare)
+        await self.store.mailboxes.delete(account, "X", self.actor)
+        await self.store.mailboxes.furnish(account, wanted)
+        self.assertEqual(len((await self.store.mailboxes.listing(account)).mailboxes), 2)
 
     async def test_creating_what_exists_is_refused(self) -> None:
         with self.assertRaises(MailboxExists):

@@ -13,6 +13,7 @@ from tests.contract.base import FIRST, HASH, StoreContract
 from tests.contract.flags import FlagsContract
 from tests.contract.mail import message, new_body, new_message
 from tests.contract.transfers import TransfersContract
+from tests.contract.whole import WholeContract
 
 LINE = "Delivered-To: alice@example.org"
 
@@ -313,5 +314,5 @@ class FetchContract(StoreContract):
         self.assertEqual(copy.internal_date, first.internal_date)
 
 
-class MessagesContract(InsertContract, FetchContract, FlagsContract, TransfersContract):
+class MessagesContract(InsertContract, FetchContract, FlagsContract, TransfersContract, WholeContract):
     """Everything that `Messages` promises, but for searching."""

@@ -65,7 +65,7 @@ class MailboxUseCases:
         self._defaults = defaults
 
     async def furnish(self, account: AccountId) -> None:
-        """Give an account that has no mailbox besides INBOX the default ones; what fails is tried at the next sign-in."""
+        """Give an account that has nothing but INBOX the default mailboxes; what fails is tried at the next sign-in."""
         if not self._defaults:
             return
         try:

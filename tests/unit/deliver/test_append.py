@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, fail
 
 from sora.core.errors import CommitUnknown, DatabaseUnavailable, MessageTooLarge, NoSuchMailbox
 from sora.core.ids import AccountId, MailboxId
+from sora.mail.append import NewMail
 from sora.store.model import Inserted
 from tests.unit.deliver.base import DeliverCase
 
@@ -98,6 +99,37 @@ class AppendTests(DeliverCase):
         self.patch(self.messages, "insert", lambda _: fail(CommitUnknown("lost")))
         self.patch(self.mailboxes, "changes", lambda *_: fail(DatabaseUnavailable("gone")))
         self.failureResultOf(self.append(SMALL), CommitUnknown)
+
+    def append_all(self, *raws: bytes, mailbox: MailboxId | None = None) -> "Deferred[list[Inserted]]":
+        target = self.box if mailbox is None else mailbox
+        mails = [NewMail(raw) for raw in raws]
+        return Deferred.fromCoroutine(self.appender.append_all(target, mails, account=self.owner, domain="example.org"))
+
+    def test_of_several_messages_that_are_refused_no_object_stays(self) -> None:
+        self.failureResultOf(self.append_all(LARGE, b"x" + LARGE, mailbox=MailboxId(999)), NoSuchMailbox)
+        self.assertEqual(self.objects.objects, {})
+        self.failureResultOf(self.append_all(LARGE, SMALL, b"x" * 10_001), MessageTooLarge)
+        self.assertEqual((self.objects.objects, self.inbox("a@example.org")), ({}, []))
+
+    def test_equal_messages_together_are_one_object(self) -> None:
+        first, second = self.successResultOf(self.append_all(LARGE, LARGE))
+        self.assertEqual((first.uid, second.uid, first.body), (1, 2, second.body))
+        assert first.body is not None
+        self.assertEqual(list(self.objects.objects), [first.body.object_key])
+
+    def test_after_a_lost_answer_one_message_tells_of_those_with_it(self) -> None:
+        insert = self.messages.insert_whole
+        self.successResultOf(self.append(SMALL))
+
+        def lost(messages: Any) -> Any:
+            self.successResultOf(insert(messages))
+            return fail(CommitUnknown("lost"))
+
+        self.patch(self.messages, "insert_whole", lost)
+        # The first was there before and is no witness.
+        inserted = self.successResultOf(self.append_all(SMALL, b"new"))
+        self.assertEqual([one.uid for one in inserted], [2, 3])
+        self.failureResultOf(self.append_all(SMALL, SMALL), CommitUnknown)
 
     def test_scope_names_are_what_the_collector_expects(self) -> None:
         self.assertTrue(re.match(r"domain/", self.appender.scope(account=AccountId(7), domain="example.org")))

@@ -163,6 +163,25 @@ class Appending(unittest.SynchronousTestCase):
         self.assertEqual(framer.feed(b"a APPEND x {1001}\r\n"), [Refused(b"a", b"APPEND", Refusal.MESSAGE)])
         self.assertEqual(framer.feed(b"z NOOP\r\n"), [NEXT])
 
+    def test_several_messages_have_a_limit_each_and_one_in_all(self) -> None:
+        framer = signed_in(append_max=1000)
+        events = framer.feed(b"a APPEND x {1000+}\r\n" + b"m" * 1000 + b" {1000+}\r\n" + b"n" * 1000 + b"\r\n")
+        self.assertEqual(events, [Command(b"a", b"APPEND", (b"x ", b"m" * 1000, b" ", b"n" * 1000, b""))])
+        self.patch(limits, "IMAP_APPEND_MAX", 2500)
+        self.assertEqual(
+            framer.feed((b"a APPEND x " + b"{1000+}\r\n" + b"m" * 1000) + b" {1000+}\r\n" + b"n" * 1000), []
+        )
+        self.assertEqual(framer.feed(b" {501}\r\n"), [Refused(b"a", b"APPEND", Refusal.MESSAGE)])
+
+    def test_what_replaces_is_a_message_and_its_mailbox_is_not(self) -> None:
+        for name in (b"REPLACE", b"UID REPLACE"):
+            framer = signed_in(append_max=200_000)
+            self.assertEqual(framer.feed(b"a %b 4 x {200000}\r\n" % name), [LiteralOffered(b"a", name, 200_000)])
+            events = signed_in(append_max=200_000).feed(b"a %b 4 {100000}\r\n" % name)
+            self.assertEqual(events, [Refused(b"a", name, Refusal.LITERAL)])
+            events = signed_in(append_max=200_000).feed(b"a %b 4 {1+}\r\nx {200001}\r\n" % name)
+            self.assertEqual(events, [Refused(b"a", name, Refusal.MESSAGE)])
+
     def test_a_literal8_keeps_its_mark(self) -> None:
         events = signed_in().feed(b"a APPEND x ~{2+}\r\n\0\1\r\n")
         self.assertEqual(events, [Command(b"a", b"APPEND", (b"x ~", b"\0\1", b""))])
