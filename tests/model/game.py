@@ -9,11 +9,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from tests.model.account import DELETED, SEEN, Account, Box
+from tests.model.memory import Memory
+from tests.model.memory import numbers as numbers_of
 from tests.model.player import Answer, Gone, Mistake, Player
 
 NAMES = ("INBOX", "A", "B", "A/C", "B/D")
 FLAGS = (SEEN, DELETED, "\\Flagged", "Word")
 PLAYERS = 3
+RESYNCS = 1
+"""The player that keeps what it knows and resynchronises by QRESYNC."""
 LETTERS_MAX = 40
 Move = tuple[str, int, int, int]
 Play = Callable[["Game", Player, int, int], Awaitable[None]]
@@ -57,6 +61,8 @@ class Game:
         """The letter written last."""
         self.validities: dict[int, Box] = {}
         """Whose UIDVALIDITY was told."""
+        self.memories: dict[int, Memory] = {}
+        """What the player that resynchronises knows, by the serials of mailboxes."""
 
     async def begin(self) -> None:
         """Have everyone sign in."""
@@ -64,7 +70,8 @@ class Game:
             self.players.append(await self._join(number))
 
     async def _join(self, number: int) -> Player:
-        player = Player(await self.world.connect(number), "abc"[number])
+        memories = self.memories if number == RESYNCS else None
+        player = Player(await self.world.connect(number), "abc"[number], memories)
         await player.greet()
         return player
 
@@ -209,7 +216,7 @@ async def fetch(game: Game, player: Player, one: int, two: int) -> None:
         for uid in uids if truth != before else ():
             player.box.letters[uid].flags.add(SEEN)
         return
-    lines = {int(found[1]): line for line in answer.untagged if (found := re.search(rb"UID (\d+)", line))}
+    lines = {int(found[1]): line for line in answer.untagged if (found := re.search(rb"UID (\d+) BODY", line))}
     for uid in uids:
         text = letter(player.box.letters[uid].number)
         player.check(lines.get(uid, b"").rstrip(b")").find(text) > 0, f"UID {uid} does not read {text!r}")
@@ -236,12 +243,53 @@ async def store(game: Game, player: Player, one: int, two: int) -> None:
 
     before = {uid: set(box.letters[uid].flags) for uid in uids}
     answer = await game.change(player, f"{where} {sign}FLAGS{silent} ({flag})", apply, may=player.read_only)
+    if answer is not None and silent:
+        believe(player, answer, flag, sign)
     if player.read_only:
         for uid, flags in before.items():
             box.letters[uid].flags = flags
     if answer is not None and by_uid and not silent:
         told = answer.fetched()
         player.check(all(told.get(uid) == box.letters[uid].flags for uid in uids), "other flags were told")
+
+
+def believe(player: Player, answer: Answer, flag: str, sign: str) -> None:
+    """Take in the own change of those messages of which nothing but the modseq came back."""
+    for line in answer.untagged:
+        uid = re.match(rb"\* \d+ FETCH \(UID (\d+) MODSEQ \(\d+\)\)", line)
+        if uid is not None and player.memory is not None:
+            flags = player.memory.flags[int(uid[1])]
+            player.memory.flags[int(uid[1])] = {"+": flags | {flag}, "-": flags - {flag}, "": {flag}}[sign]
+
+
+async def store_if(game: Game, player: Player, one: int, two: int) -> None:
+    """Change flags on condition that nobody did since a modseq (RFC 7162 3.1.3)."""
+    await game.agree(player)
+    named, uids = game.some(player, one, two)
+    box = player.box
+    if not named or box is None or player.read_only:
+        return
+    asked = await player.do("FETCH 1:* (UID MODSEQ)")
+    found = [re.search(rb"UID (\d+) MODSEQ \((\d+)\)", line) for line in asked.untagged]
+    modseqs = {int(pair[1]): int(pair[2]) for pair in found if pair is not None}
+    player.check(modseqs.keys() == box.letters.keys(), "not every modseq was told")
+    since = sorted(modseqs.values())[one // 4 % len(modseqs)]
+    refused = [uid for uid in uids if modseqs[uid] > since]
+    flag, by_uid = FLAGS[two // 4 % 4], bool(two & 128)
+    where = f"UID STORE {','.join(map(str, uids))}" if by_uid else f"STORE {named}"
+
+    def apply() -> bool:
+        for uid in uids:
+            if uid not in refused:
+                box.letters[uid].flags = box.letters[uid].flags | {flag}
+        return True
+
+    answer = await game.change(player, f"{where} (UNCHANGEDSINCE {since}) +FLAGS.SILENT ({flag})", apply)
+    if answer is not None:
+        believe(player, answer, flag, "+")
+        told = numbers_of(answer.code.split()[1]) if answer.code.startswith("MODIFIED") else []
+        expected = refused if by_uid else [player.told.index(uid) + 1 for uid in refused]
+        player.check(told == expected, f"MODIFIED should be {expected}")
 
 
 async def expunge(game: Game, player: Player, one: int, two: int) -> None:
@@ -291,7 +339,9 @@ async def transfer(game: Game, player: Player, one: int, two: int) -> None:
         told = re.search(r"COPYUID \d+ ([\d:,]+) ([\d:,]+)", code)
         player.check(told is not None, "no COPYUID")
         if told is not None:
-            player.check(list(zip(_set(told[1]), _set(told[2]), strict=True)) == pairs, f"COPYUID should be {pairs}")
+            player.check(
+                list(zip(numbers_of(told[1]), numbers_of(told[2]), strict=True)) == pairs, f"COPYUID should be {pairs}"
+            )
 
 
 async def search(game: Game, player: Player, one: int, two: int) -> None:
@@ -334,13 +384,20 @@ async def select(game: Game, player: Player, one: int, two: int) -> None:
     """Open some mailbox; whatever was open is left."""
     name = game.name(one)
     player.forget()
-    answer = await player.do(f'{"EXAMINE" if two % 4 == 0 else "SELECT"} "{name}"')
     box = game.model.boxes.get(name)
+    verb, parameter, asked = "EXAMINE" if two % 4 == 0 else "SELECT", "", set[int]()
+    if player.memories is not None and box is not None:
+        player.memory = player.memories.setdefault(box.serial, Memory())
+        if player.memory.modseq:
+            parameter, asked = player.memory.parameter(two // 4)
+    answer = await player.do(f'{verb} "{name}" {parameter}'.rstrip())
     player.check((answer.status == "OK") == (box is not None), "there is one" if box is not None else "there is none")
     if box is None:
         player.forget()
         return
     player.box, player.read_only = box, two % 4 == 0
+    if player.memory is not None:
+        resynchronized(player, player.memory, box, asked)
     player.check(len(player.told) == len(box.letters), f"there are {len(box.letters)}")
     told = b"\n".join(answer.untagged).decode()
     validity = re.search(r"\[UIDVALIDITY (\d+)\]", told)
@@ -353,6 +410,21 @@ async def select(game: Game, player: Player, one: int, two: int) -> None:
         later = min(number for number, other in game.validities.items() if other.serial > box.serial)
         player.check(number < later, "a UIDVALIDITY greater than that of a mailbox made later")
     box.validity = number
+    if player.memory is not None:
+        player.memory.validity = number
+
+
+def resynchronized(player: Player, memory: Memory, box: Box, asked: set[int]) -> None:
+    """After QRESYNC a client knows exactly what became of the messages that it asked about (V6)."""
+    for uid in asked:
+        there = box.letters.get(uid)
+        told = memory.flags.get(uid)
+        player.check((there is None) == (told is None), f"UID {uid} is {'gone' if there is None else 'there'}")
+        player.check(there is None or told == there.flags, f"UID {uid} has {there.flags if there else ''}")
+    # What it did not ask about it must find out by itself.
+    for uid in memory.flags.keys() - asked:
+        if uid not in box.letters or memory.flags[uid] != box.letters[uid].flags:
+            del memory.flags[uid]
 
 
 async def leave(game: Game, player: Player, one: int, two: int) -> None:
@@ -431,19 +503,12 @@ async def harm(game: Game, player: Player, one: int, two: int) -> None:
     game.world.harm(one)
 
 
-def _set(text: str) -> list[int]:
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition(":")
-        found.extend(range(int(first), int(last or first) + 1))
-    return found
-
-
 PLAYS: dict[str, Play] = {
     "append": append,
     "noop": noop,
     "fetch": fetch,
     "store": store,
+    "store if": store_if,
     "expunge": expunge,
     "transfer": transfer,
     "search": search,
@@ -459,5 +524,18 @@ PLAYS: dict[str, Play] = {
     "restart": restart,
     "harm": harm,
 }
-OFTEN = ("append", "append", "store", "store", "transfer", "transfer", "select", "select", "expunge", "fetch", "noop")
+OFTEN = (
+    "append",
+    "append",
+    "store",
+    "store",
+    "store if",
+    "transfer",
+    "transfer",
+    "select",
+    "select",
+    "expunge",
+    "fetch",
+    "noop",
+)
 """Moves that make mailboxes lively; drawn besides all others."""

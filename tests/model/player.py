@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from tests.model.account import Box
+from tests.model.memory import Memory, plain, vanished
 from tests.property.imap_client import ImapClient
 
 _NUMBER = re.compile(rb"\* (\d+) (EXISTS|EXPUNGE)\Z")
@@ -41,16 +42,15 @@ class Answer:
         return found
 
 
-def plain(flags: bytes) -> set[str]:
-    """Return flags as words, without \\Recent, of which the model knows nothing."""
-    return {word for word in flags.decode().split() if word != "\\Recent"}
-
-
 class Player:
     """A session of the user."""
 
-    def __init__(self, connection: Any, name: str) -> None:
+    def __init__(self, connection: Any, name: str, memories: dict[int, Memory] | None = None) -> None:
+        """Begin; who has `memories` (by the serials of mailboxes) resynchronises by QRESYNC."""
         self.name = name
+        self.memories = memories
+        self.memory: Memory | None = None
+        """Of the mailbox that is selected."""
         self.box: Box | None = None
         """The mailbox that is selected."""
         self.read_only = False
@@ -69,6 +69,9 @@ class Player:
         """Take the greeting and sign in."""
         await self._client.answer()
         self.check((await self.do("LOGIN demo@example.org secret")).status == "OK", "LOGIN was refused")
+        if self.memories is not None:
+            answer = await self.do("ENABLE QRESYNC")
+            self.check(answer.untagged == [b"* ENABLED QRESYNC"], "QRESYNC was not enabled")
 
     async def hang_up(self) -> None:
         """Leave without a word."""
@@ -84,6 +87,8 @@ class Player:
             raise Gone(str(error)) from None
         self._take_all(untagged, quiet=command.split()[0] in ("FETCH", "STORE", "SEARCH"))
         self.log.append("S: " + tagged.decode())
+        if self.memory is not None:
+            self.memory.take(untagged)
         return Answer(tagged.decode(), untagged)
 
     async def idle(self, meanwhile: Any) -> None:
@@ -97,6 +102,8 @@ class Player:
         while not lines[-1].startswith(b"i "):
             lines.append(await self._client.answer())
         self._take_all(lines[:-1])
+        if self.memory is not None:
+            self.memory.take(lines[:-1])
         self.check(lines[-1].startswith(b"i OK"), "IDLE did not end well")
 
     def _take_all(self, lines: list[bytes], *, quiet: bool = False) -> None:
@@ -113,6 +120,7 @@ class Player:
             self.check(count >= len(self.told), "EXISTS went down")
             self.told += [None] * (count - len(self.told))
         elif number is not None:
+            self.check(self.memories is None, "EXPUNGE though VANISHED was asked for (RFC 7162 3.2.10)")
             self.check(not quiet, "EXPUNGE in answer to FETCH, STORE or SEARCH (RFC 3501 7.4.1)")
             self.check(1 <= int(number[1]) <= len(self.told), "EXPUNGE of a number never told")
             del self.told[int(number[1]) - 1]
@@ -124,12 +132,21 @@ class Player:
                 self.check(known in (None, int(uid[1])), f"number {int(fetch[1])} was UID {known}")
                 self.told[int(fetch[1]) - 1] = int(uid[1])
 
+        elif (gone := vanished(line)) is not None and not gone[0]:
+            self.check(not quiet, "VANISHED in answer to FETCH, STORE or SEARCH (RFC 7162 3.2.10.2)")
+            self.check(self.memories is not None, "VANISHED though nobody asked for it")
+            for one in gone[1]:
+                self.check(one in self.told, f"VANISHED of UID {one}, which was never told (RFC 7162 3.2.10.2)")
+                self.told.remove(one)
+
     def forget(self) -> None:
         """Have nothing selected."""
-        self.box, self.told, self.read_only = None, [], False
+        self.box, self.told, self.read_only, self.memory = None, [], False, None
 
     async def learn(self) -> dict[int, set[str]]:
         """Ask for the UID and flags of every number, and of those told with the answer; UIDs must ascend."""
+        if self.memory is not None:
+            return await self._learn_news(self.memory)
         flags: dict[int, set[str]] = {}
         count = 0
         while len(self.told) > count:
@@ -141,3 +158,15 @@ class Player:
             self.check(uids == sorted(set(uids)), "UIDs that do not ascend")
             flags = answer.fetched()
         return flags
+
+    async def _learn_news(self, memory: Memory) -> dict[int, set[str]]:
+        """Ask for the UIDs of all numbers and the flags of those UIDs that are new: all else must have been told."""
+        while None in self.told or not set(self.told) <= memory.flags.keys():
+            self.check((await self.do("FETCH 1:* (UID)")).status == "OK", "FETCH was refused")
+            fresh = [str(uid) for uid in self.told if uid is not None and uid not in memory.flags]
+            if fresh:
+                self.check((await self.do(f"UID FETCH {','.join(fresh)} (FLAGS)")).status == "OK", "FETCH was refused")
+        uids = [uid for uid in self.told if uid is not None]
+        self.check(uids == sorted(set(uids)), "UIDs that do not ascend")
+        self.check(memory.flags.keys() == set(uids), f"remembers {sorted(memory.flags)}, counts {uids}")
+        return memory.flags
