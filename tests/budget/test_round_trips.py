@@ -19,6 +19,11 @@ def append(number: int, mailbox: str) -> str:
     return f"APPEND {mailbox} (\\Seen) {{{len(mail)}+}}\r\n{mail}"
 
 
+def replace(number: int, another: int, mailbox: str) -> str:
+    """Write a REPLACE."""
+    return f"REPLACE {number} {append(another, mailbox)[7:]}"
+
+
 class BudgetTests(CountedTests):
     """Commands held against what they may take."""
 
@@ -38,6 +43,7 @@ class SignInTests(BudgetTests):
                 (1, f"LOGIN {USER} {PASSWORD}"),
                 (0, "NAMESPACE"),
                 (1, 'LIST "" "*"'),
+                (1, 'LIST (SUBSCRIBED RECURSIVEMATCH) "" "*" RETURN (SPECIAL-USE STATUS (MESSAGES SIZE MAILBOXID))'),
                 (1, 'LSUB "" "*"'),
                 (1, "STATUS Archive (MESSAGES UNSEEN)"),
                 (0, "LOGOUT"),
@@ -75,6 +81,8 @@ class SelectedTests(BudgetTests):
             [
                 (1, "FETCH 1:10 (UID RFC822.SIZE ENVELOPE)"),
                 (2, f"FETCH 1:{MESSAGES} (UID INTERNALDATE ENVELOPE BODYSTRUCTURE)"),
+                (1, "FETCH 1:10 (EMAILID THREADID SAVEDATE PREVIEW)"),
+                (1, "UID FETCH 1:* (PREVIEW (LAZY)) (PARTIAL -1:-10)"),
                 (1, "FETCH 1:10 BODY.PEEK[HEADER]"),
                 # The rows, then the staged bytes: there is no cache here.
                 (2, "FETCH 1:10 BODY.PEEK[]"),
@@ -98,8 +106,12 @@ class SelectedTests(BudgetTests):
                 (1, append(9_001, "Archive")),
                 # Its flags are read back, as its commit may be one of several.
                 (2, append(9_002, "INBOX")),
-                # Made, and read.
-                (2, "CREATE Fresh"),
+                (1, append(9_003, "Archive") + append(9_004, "")[7:]),
+                (1, "APPEND Archive CATENATE (TEXT {10+}\r\nX-Y: z\r\n\r\n)"),
+                # And the mailbox as it is now.
+                (2, replace(1, 9_005, "Archive")),
+                (2, replace(1, 9_006, "INBOX")),
+                (1, "CREATE Fresh (USE (\\Junk))"),
                 (1, "RENAME Fresh Stale"),
                 (1, "DELETE Stale"),
                 (1, "SUBSCRIBE Archive"),

@@ -1,6 +1,6 @@
 """One message for another in one step: REPLACE and UID REPLACE (RFC 8508)."""
 
-from sora.core.errors import NoSuchMessage, SoraError
+from sora.core.errors import CommitUnknown, NoSuchMessage, SoraError
 from sora.front.imap.catenate import mails
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import commands, responses
@@ -20,26 +20,33 @@ async def replace(session: ImapProtocol, command: commands.Replace) -> Done:
         raise Refusal("there is no such message", bad=True)
     else:
         uid = here.view.uid_at(command.number)
+    mail = (await mails(session, [command.message]))[0]
     with here.mailbox.writing():
-        inserted = await session.services.appender.replace(
-            here.mailbox.row.id,
-            uid,
-            Named(user.account, command.mailbox),
-            (await mails(session, [command.message]))[0],
-            session.actor,
-            account=user.account,
-            domain=user.address.rpartition("@")[2],
-        )
+        try:
+            inserted = await session.services.appender.replace(
+                here.mailbox.row.id,
+                uid,
+                Named(user.account, command.mailbox),
+                mail,
+                session.actor,
+                account=user.account,
+                domain=user.address.rpartition("@")[2],
+            )
+        except CommitUnknown:
+            await _show(session)
+            raise
+        await _show(session)
     session.services.wake_uploader()
     # Before the EXPUNGE, so that the client has the new message when the old one goes (RFC 8508 4.3).
-    session.send(
-        responses.untagged_ok(
-            "the replacement is there", code=responses.append_uid(inserted.uid_validity, [inserted.uid])
-        )
-    )
+    code = responses.append_uid(inserted.uid_validity, [inserted.uid])
+    session.send(responses.untagged_ok("the replacement is there", code=code))
+    return Done("REPLACE completed")
+
+
+async def _show(session: ImapProtocol) -> None:
+    """Have the selected mailbox show what was done, if it can be seen yet."""
     try:
-        await here.mailbox.refresh()
+        await session.here.mailbox.refresh()
     except SoraError as error:
         # Both are done: a NO would have the client repeat it. The change feed brings them to the view.
         session.log.warn("a message was replaced but this could not be read back yet: {error}", error=error)
-    return Done("REPLACE completed")
