@@ -68,7 +68,8 @@ def refs(columns: Columns) -> Forest:
     forest = _pruned(_Links(columns).parents, len(columns.own))
     _sort(forest, _ranks(columns.sent))
     newest = {top: max(columns.arrived[one] for one in _members(forest, top)) for top in forest.top}
-    forest.top.sort(key=lambda top: (newest[top], top))
+    # Stable: those that arrived at once stay as they were sent.
+    forest.top.sort(key=newest.__getitem__)
     return forest
 
 

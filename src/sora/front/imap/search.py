@@ -83,7 +83,8 @@ async def answer(
         named = uids if {SearchReturn.ALL, SearchReturn.COUNT} & returns.options else few
         modseq = highest(session, True, named)
     if returns.saves:
-        if not {SearchReturn.ALL, SearchReturn.COUNT} & returns.options and few:
+        narrow = returns.partial is not None or {SearchReturn.MIN, SearchReturn.MAX} & returns.options
+        if narrow and not {SearchReturn.ALL, SearchReturn.COUNT} & returns.options:
             saved = few
         here.view.saved = sorted(saved)
     scores = None
