@@ -15,6 +15,7 @@ from sora.core.ids import AccountId, MailboxId
 from sora.front.imap.factory import ImapFactory
 from sora.front.imap.services import ImapServices
 from sora.front.lmtp import LmtpFactory, LmtpServices
+from sora.imap import acl_parse
 from sora.mail.append import Appender
 from sora.mail.change import Changer
 from sora.mail.deliver import Deliverer
@@ -24,6 +25,8 @@ from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
 from sora.mail.search_order import Orders
+from sora.mail.shared_store import shared
+from sora.mail.sharing import Settings as SharingSettings
 from sora.net.tls import Certificates
 from sora.net.wheel import Wheel
 from sora.store.interfaces import ObjectStore, Store
@@ -54,6 +57,8 @@ class Settings:
     """Whether an account without mailboxes gets the default ones."""
     hidden: str = ""
     """A capability that is hidden from everyone."""
+    sharing: bool = False
+    """Whether mailboxes can be shared, also with everyone, and users may create some of their domain's."""
     folders: int = 0
     """Mailboxes `many/f1` ... of the first account."""
 
@@ -93,9 +98,15 @@ class Scene:
         self.dialog = dialog
         self.settings = Settings.of(dialog)
         self.reader = PlainReader(store.bodies, objects)
-        self.appender = Appender(
-            store.messages,
+        self.shared = shared(
+            store.grants,
             store.mailboxes,
+            store.messages,
+            SharingSettings(users_create=True, anyone=True) if self.settings.sharing else None,
+        )
+        self.appender = Appender(
+            self.shared.messages,
+            self.shared.mailboxes,
             objects=objects,
             background=_at_once,
             reader=self.reader,
@@ -173,20 +184,22 @@ class Scene:
         self.authenticator.start()
         services = ImapServices(
             authenticator=self.authenticator,
-            mailboxes=MailboxUseCases(store.mailboxes, defaults=DEFAULTS if settings.defaults else ()),
-            live=Live(store.mailboxes, store.feed),
+            mailboxes=MailboxUseCases(self.shared.mailboxes, defaults=DEFAULTS if settings.defaults else ()),
+            live=Live(store.mailboxes, store.feed, sharing=self.shared.sharing),
             reader=MessageReader(store.messages, self.reader),
-            changer=Changer(store.messages),
+            changer=Changer(self.shared.messages),
             searcher=Searcher(store.messages, self.reader),
             orders=Orders(store.messages),
             appender=self.appender,
+            sharing=self.shared.sharing,
             quotas=QuotaUseCases(store.quotas, store.accounts, admins=self.dialog.quota_admins),
             watch=QuotaWatch(),
             wheel=self.wheel,
             permits_plaintext=lambda secure, peer: settings.plaintext,
             append_max=settings.append_max,
             certificates=cast("Certificates", object()) if settings.starttls else None,
-            hidden=frozenset(settings.hidden.upper().encode().split()),
+            hidden=frozenset(settings.hidden.upper().encode().split())
+            | (frozenset() if settings.sharing else acl_parse.CAPABILITIES),
         )
         return ImapFactory(services, secure=False)
 

@@ -11,6 +11,7 @@ import attrs
 
 from sora.core.flags import Change
 from sora.core.uidset import UidSet
+from sora.imap.acl_parse import AclCommand
 from sora.imap.fetch_items import FetchItem, FetchModifiers
 from sora.imap.quota_parse import QuotaCommand
 from sora.imap.resync import Resync
@@ -354,6 +355,7 @@ Command = (
     | Store
     | Copy
     | Move
+    | AclCommand
     | QuotaCommand
     | UnknownCommand
 )

@@ -12,8 +12,8 @@ from typing import Final
 from sora.core import limits
 from sora.core.errors import LimitReached
 from sora.core.flags import Change
+from sora.imap import acl_parse, fetch_parse, framer, mailbox_name, quota_parse, session_parse
 from sora.imap import commands as c
-from sora.imap import fetch_parse, framer, mailbox_name, quota_parse, session_parse
 from sora.imap.append_parse import parse_append, parse_replace
 from sora.imap.fetch_items import Attribute, FetchItem, FetchModifiers
 from sora.imap.list_parse import parse_list, parse_lsub, parse_xlist, status_items
@@ -266,6 +266,7 @@ _READERS: Final[dict[bytes, Callable[[Cursor], c.Command]]] = {
     b"UID REPLACE": parse_replace(by_uid=True),
     b"UID EXPUNGE": _uid_expunge,
     **quota_parse.READERS,
+    **acl_parse.READERS,
     b"SEARCH": parse_search(by_uid=False),
     b"UID SEARCH": parse_search(by_uid=True),
     b"SORT": parse_sort(by_uid=False),

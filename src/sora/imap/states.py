@@ -7,9 +7,10 @@ from enum import Enum
 from functools import cache
 from typing import Final
 
+from sora.imap import acl_parse as acl
 from sora.imap import commands as c
-from sora.imap import search_commands as sc
 from sora.imap import quota_parse as q
+from sora.imap import search_commands as sc
 from sora.imap import session_commands as s
 
 
@@ -26,12 +27,14 @@ _ANY: Final = frozenset((State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SEL
 _BEFORE: Final = frozenset((State.NOT_AUTHENTICATED,))
 _AFTER: Final = frozenset((State.AUTHENTICATED, State.SELECTED))
 _INSIDE: Final = frozenset((State.SELECTED,))
+_ACL: Final = (acl.SetAcl, acl.DeleteAcl, acl.GetAcl, acl.ListRights, acl.MyRights)
 
 ALLOWED: Final[dict[type, frozenset[State]]] = {
     **dict.fromkeys((c.Capability, c.Noop, c.Logout, c.Id, c.UnknownCommand), _ANY),
     **dict.fromkeys((c.StartTls, c.Login, c.Authenticate), _BEFORE),
     **dict.fromkeys((c.Enable, c.Select, c.Create, c.Delete, c.Rename, c.Subscribe, c.Unsubscribe), _AFTER),
     **dict.fromkeys((q.GetQuota, q.GetQuotaRoot, q.SetQuota), _AFTER),
+    **dict.fromkeys(_ACL, _AFTER),
     **dict.fromkeys((c.ListMailboxes, c.Namespace, c.Status, c.Append, c.Idle), _AFTER),
     **dict.fromkeys((s.Compress, s.Unauthenticate, s.Notify), _AFTER),
     s.Language: _ANY,
@@ -105,6 +108,9 @@ AUTHENTICATED: Final = (
     b"QUOTA=RES-MESSAGE",
     b"QUOTA=RES-MAILBOX",
     b"QUOTASET",
+    b"ACL",
+    b"RIGHTS=kxte",
+    b"LIST-MYRIGHTS",
 )
 """After login: one line each, in no order that means anything."""
 
@@ -118,6 +124,7 @@ NEEDED: Final[dict[type, bytes]] = {
     q.GetQuota: b"QUOTA",
     q.GetQuotaRoot: b"QUOTA",
     q.SetQuota: b"QUOTASET",
+    **dict.fromkeys(_ACL, b"ACL"),
     c.Namespace: b"NAMESPACE",
     c.Unselect: b"UNSELECT",
     c.Move: b"MOVE",

@@ -19,6 +19,7 @@ from sora.core.errors import NoSuchMailbox, SoraError
 from sora.core.events import FeedLost, MailboxChanged
 from sora.core.ids import AccountId, MailboxId, ModSeq
 from sora.imap.version import Version
+from sora.mail.sharing import Sharing
 from sora.store.interfaces import Feed, Mailboxes
 from sora.store.model import Changes, Columns, FlagsStored, MailboxRow, Opened
 
@@ -367,11 +368,13 @@ class Live:
         mailboxes: Mailboxes,
         feed: Feed,
         *,
+        sharing: Sharing | None = None,
         idle_messages_max: int = IDLE_MESSAGES_MAX,
         idle_mailboxes_max: int = IDLE_MAILBOXES_MAX,
     ) -> None:
         self._mailboxes = mailboxes
         self._feed = feed
+        self._sharing = sharing
         self._states: dict[MailboxId, MailboxState] = {}
         self._names: dict[_Name, MailboxId] = {}
         """Where a name led last; only a hint, checked against the row that comes back."""
@@ -381,6 +384,11 @@ class Live:
         self._idle_messages_max = idle_messages_max
         self._idle_mailboxes_max = idle_mailboxes_max
 
+    @property
+    def feed(self) -> Feed:
+        """What tells of changes."""
+        return self._feed
+
     async def open(
         self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: int | None = None
     ) -> OpenMailbox:
@@ -388,6 +396,8 @@ class Live:
 
         A mailbox that is known here costs one query for its changes; it is read whole only if it is not known.
         """
+        if self._sharing is not None:
+            account, name = await self._sharing.readable(account, name)
         since = None if vanished_since is None else ModSeq(vanished_since)
         state = self._states.get(self._names.get((account, name), MailboxId(0)))
         if state is None:

@@ -113,7 +113,7 @@ class PostgresGrants:
         await self._database.transact(change)
 
     @deferred
-    async def create_common(self, domain: str, name: str, rights: Rights, creator: AccountId | None) -> None:
+    async def create_common(self, domain: str | None, name: str, rights: Rights, creator: AccountId | None) -> None:
         """Create a mailbox that belongs to a domain. Raises `MailboxExists`, `LimitReached`, `OverQuota`."""
         parameters = {
             "domain": domain,

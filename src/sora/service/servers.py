@@ -13,7 +13,7 @@ from sora import __version__, aio
 from sora.auth.build import authenticator
 from sora.auth.privacy import permits_plaintext
 from sora.auth.throttle import News
-from sora.core import limits
+from sora.core import limits, rights
 from sora.core.config.model import Configuration
 from sora.core.config.servers import METRICS, Server
 from sora.core.errors import ConfigurationInvalid
@@ -21,6 +21,7 @@ from sora.front.imap.factory import ImapFactory
 from sora.front.imap.filters import Filter, in_capitals
 from sora.front.imap.services import ImapServices
 from sora.front.lmtp import PRIVATE_NETWORKS, LmtpFactory, LmtpServices, Room
+from sora.imap import acl_parse
 from sora.mail.append import Appender, DedupScope
 from sora.mail.change import Changer
 from sora.mail.deliver import Deliverer
@@ -30,10 +31,13 @@ from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
 from sora.mail.search_order import Orders
+from sora.mail.shared_store import Shared, shared
+from sora.mail.sharing import Settings as SharingSettings
 from sora.net import lean_reactor
 from sora.net.listeners import Listener, TcpAddress, parse_address
 from sora.net.tls import Certificates, self_signed
 from sora.net.wheel import Wheel
+from sora.postgres.store import PostgresStore
 from sora.service import share
 from sora.service.storage import Storage
 
@@ -75,11 +79,12 @@ class Servers:
         self._threads = ThreadPool(1, threads or share.threads(1), name="describe")
         store = storage.store
         background = partial(aio.in_thread, reactor, self._threads)
+        self.shared = _shared(configuration, store)
         self.searcher = Searcher(store.messages, storage.bodies, background=background)
         self.orders = Orders(store.messages, background=background)
         self.appender = Appender(
-            store.messages,
-            store.mailboxes,
+            self.shared.messages,
+            self.shared.mailboxes,
             objects=storage.objects,
             background=background,
             reader=storage.bodies,
@@ -88,7 +93,7 @@ class Servers:
             message_max=configuration.limits.message_max,
         )
         self.watch = QuotaWatch(configuration.quota.warn_at)
-        self.live = Live(store.mailboxes, store.feed)
+        self.live = Live(store.mailboxes, store.feed, sharing=self.shared.sharing)
         self.authenticator = authenticator(configuration.auth, store.accounts, reactor, tell=tell_sign_in)
         self.listeners: dict[str, Listener] = {}
         self.imap: list[ImapFactory] = []
@@ -142,13 +147,14 @@ class Servers:
         filters = (*configuration.server.client_filters, *server.client_filters)
         services = ImapServices(
             authenticator=self.authenticator,
-            mailboxes=MailboxUseCases(store.mailboxes),
+            mailboxes=MailboxUseCases(self.shared.mailboxes),
             live=self.live,
             reader=MessageReader(store.messages, self.storage.bodies),
-            changer=Changer(store.messages),
+            changer=Changer(self.shared.messages),
             searcher=self.searcher,
             orders=self.orders,
             appender=self.appender,
+            sharing=self.shared.sharing,
             quotas=QuotaUseCases(store.quotas, store.accounts, admins=configuration.quota.admins),
             watch=self.watch,
             wheel=self.wheel,
@@ -163,7 +169,7 @@ class Servers:
             connections_max=configuration.max_connections(server),
             connections_per_ip_max=server.max_connections_per_ip,
             certificates=self._certificates(server) if server.tls_use_starttls else None,
-            hidden=in_capitals(server.disabled_caps),
+            hidden=in_capitals(server.disabled_caps) | self._pointless(),
             filters=[Filter.of(one) for one in filters],
             overhears=self._lean and any(one.ja4_fingerprint is not None for one in filters),
             greeting=f"{name} ready",
@@ -172,6 +178,10 @@ class Servers:
         factory = ImapFactory(services, secure=server.tls)
         self.imap.append(factory)
         return self._listener(server, factory, factory.drain)
+
+    def _pointless(self) -> frozenset[bytes]:
+        """Return capabilities that mean nothing as this server is configured."""
+        return frozenset() if self.shared.sharing.settings is not None else acl_parse.CAPABILITIES
 
     def _lmtp(self, server: Server) -> Listener:
         configuration, store = self.configuration, self.storage.store
@@ -222,6 +232,20 @@ class Servers:
         """Look at the certificates' files now rather than at the next connection."""
         for one in self._known.values():
             one.reload()
+
+
+def _shared(configuration: Configuration, store: PostgresStore) -> Shared:
+    section = configuration.shared_mailboxes
+    settings = None
+    if section.enabled:
+        settings = SharingSettings(
+            shared_prefix=section.namespace_prefix,
+            users_prefix=section.users_prefix,
+            users_create=section.allow_user_create,
+            creator_rights=rights.parse(section.default_rights),
+            anyone=section.allow_anyone_identifier,
+        )
+    return shared(store.grants, store.mailboxes, store.messages, settings)
 
 
 def certificates(configuration: Configuration, server: Server, hostname: str) -> Certificates:

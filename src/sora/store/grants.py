@@ -1,6 +1,5 @@
 """What the use cases ask of storage about rights in mailboxes, and the values that it answers with (RFC 4314)."""
 
-from collections.abc import Sequence
 from typing import Final, Protocol
 
 import attrs
@@ -80,8 +79,12 @@ class Grants(Protocol):
         Raises `NoSuchMailbox`, `NoSuchAccount` for an account or a group that the owner's domain does not have.
         """
 
-    def create_common(self, domain: str, name: str, rights: Rights, creator: AccountId | None) -> "Deferred[None]":
+    def create_common(
+        self, domain: str | None, name: str, rights: Rights, creator: AccountId | None
+    ) -> "Deferred[None]":
         """Create a mailbox that belongs to a domain, with missing parents, and give its creator rights in all of them.
+
+        The domain is the creator's if it is not named.
 
         Raises `MailboxExists`, `LimitReached`, `OverQuota`.
         """
@@ -95,5 +98,5 @@ class Grants(Protocol):
     def join(self, group: str, address: str, *, member: bool) -> "Deferred[None]":
         """Make an account of the group's domain a member, or none. Raises `NoSuchAccount`."""
 
-    def groups(self, domain: str | None = None) -> "Deferred[list[tuple[str, Sequence[str]]]]":
+    def groups(self, domain: str | None = None) -> "Deferred[list[tuple[str, tuple[str, ...]]]]":
         """List groups with their members' addresses, both ascending."""

@@ -1,6 +1,6 @@
 """The only place for rights in mailboxes in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from sora.core.errors import AccountExists, NoSuchAccount, NoSuchMailbox
 from sora.core.events import names_of
@@ -106,9 +106,11 @@ class MemoryGrants:
         return account
 
     @fired
-    def create_common(self, domain: str, name: str, rights: Rights, creator: AccountId | None) -> None:
+    def create_common(self, domain: str | None, name: str, rights: Rights, creator: AccountId | None) -> None:
         """Create a mailbox that belongs to a domain, and give its creator rights in it and in new parents."""
         state = self._state
+        if domain is None and creator is not None:
+            domain = _domain(state.account(creator))
         address = f"{COMMONS}@{domain}"
         owner = state.addresses.get(address)
         if owner is None:
@@ -150,7 +152,7 @@ class MemoryGrants:
             self._groups[group].discard(account.id)
 
     @fired
-    def groups(self, domain: str | None = None) -> list[tuple[str, Sequence[str]]]:
+    def groups(self, domain: str | None = None) -> list[tuple[str, tuple[str, ...]]]:
         """List groups with their members' addresses, both ascending."""
         return [
             (group, tuple(sorted(self._state.accounts[member].address for member in members)))

@@ -92,7 +92,6 @@ class Configuration:
             if server.type not in BUILT
         ]
         sections = (
-            (self.shared_mailboxes.enabled, "shared_mailboxes", "shared mailboxes"),
             (self.cluster.enabled, "cluster", "clustering"),
             (bool(self.relay.type), "relay", "relaying outgoing mail"),
             (self.relay_queue.enabled, "relay_queue", "the relay queue"),

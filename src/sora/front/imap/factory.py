@@ -5,6 +5,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from sora.front.imap import (
+    acl,
     any_state,
     append,
     compress,
@@ -14,6 +15,7 @@ from sora.front.imap import (
     language,
     mailboxes,
     multisearch,
+    notify,
     quota,
     replace,
     search,
@@ -30,6 +32,7 @@ from sora.net.listeners import peer_ip
 from sora.observe import metrics
 
 FAMILIES = (
+    acl,
     any_state,
     append,
     compress,
@@ -39,6 +42,7 @@ FAMILIES = (
     language,
     mailboxes,
     multisearch,
+    notify,
     quota,
     replace,
     search,

@@ -72,7 +72,7 @@ async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
         await _tell_vanished(session, command.numbers, since)
     if since is not None:
         targets = await _changed(session, targets, here.mailbox.told_since(since))
-    plan = _plan(items, peek=here.read_only)
+    plan = _plan(items, peek=here.read_only or "s" not in session.rights)
     if plan.sets_seen:
         if session.condstore and Attribute.FLAGS in items:
             # Its flags may be news then, of which the modseq is a part (RFC 7162 3.2.4).

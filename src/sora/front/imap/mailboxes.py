@@ -6,7 +6,7 @@ from typing import Final
 from sora.core.errors import MailboxHasChildren
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.front.imap.status import status_line
-from sora.imap import commands, listing, object_id, responses
+from sora.imap import acl_parse, commands, listing, object_id, responses
 from sora.imap.commands import Return
 from sora.store.model import Listing, MailboxRow
 
@@ -90,8 +90,11 @@ async def unsubscribe(session: ImapProtocol, command: commands.Unsubscribe) -> D
 
 @handles(commands.Namespace)
 async def namespace(session: ImapProtocol, command: commands.Namespace) -> Done:
-    """Name the namespaces: everything is the user's own."""
-    session.send(responses.namespace())
+    """Name the namespaces: the user's own, and those of others and of the domain where mailboxes are shared."""
+    settings = session.services.sharing.settings
+    others = [] if settings is None else [settings.users_prefix]
+    shared = [] if settings is None else [settings.shared_prefix]
+    session.send(acl_parse.namespace(others, shared, utf8=session.utf8))
     return Done("NAMESPACE completed")
 
 
@@ -111,7 +114,7 @@ async def list_mailboxes(session: ImapProtocol, command: commands.ListMailboxes)
         )
         row = rows.get(line.name)
         if row is not None:
-            if command.status:
+            if command.status and "r" in row.rights:
                 session.send(status_line(session, line.name, row, command.status))
             for write in writers:
                 session.send(write(row))

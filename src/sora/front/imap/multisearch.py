@@ -30,7 +30,7 @@ async def multi_search(session: ImapProtocol, command: commands.MultiSearch) -> 
         rows: list[MailboxRow] = []
         if any(source is not Source.SELECTED for source, _ in command.sources):
             listing = await session.services.mailboxes.listing(session.signed_in.account)
-            rows = named(listing, command.sources)
+            rows = [row for row in named(listing, command.sources) if "r" in row.rights]
         if selected is not None and (wants_selected or any(row.id == here for row in rows)):
             await _selected(session, command)
         await _others(session, command, [row for row in rows if row.id != here])

@@ -3,9 +3,10 @@
 from sora.core import limits
 from sora.core.flags import DELETED
 from sora.core.uidset import UidSet
+from sora.front.imap import admission
 from sora.front.imap.resync import left_code, tell_changes, tell_vanished
 from sora.front.imap.session import Done, ImapProtocol, Refusal, Selected, handles
-from sora.imap import commands, listing, object_id, responses
+from sora.imap import acl_parse, commands, listing, object_id, responses
 from sora.imap.resync import Resync
 from sora.imap.view import Expunges, SessionView
 
@@ -27,11 +28,13 @@ async def select(session: ImapProtocol, command: commands.Select) -> Done:
         claim_recent=not (command.read_only or session.rev2),
         vanished_since=None if resync is None else resync.modseq,
     )
+    rights = await admission.enter(session, command.mailbox, mailbox)
+    read_only = command.read_only or not admission.writable(rights)
     row = mailbox.row
     view = SessionView(mailbox.version, recent_from=mailbox.recent_from)
-    session.selected = Selected(command.mailbox, mailbox, view, command.read_only, mailbox.listen(session.wake))
+    session.selected = Selected(command.mailbox, mailbox, view, read_only, mailbox.listen(session.wake))
     session.send(responses.flags(row.keywords))
-    session.send(responses.permanent_flags(row.keywords, settable=not command.read_only))
+    session.send(acl_parse.permanent_flags(row.keywords, rights, settable=not read_only))
     session.send(responses.exists(view.count))
     if session.rev2:
         view.forget_recent()
@@ -44,9 +47,8 @@ async def select(session: ImapProtocol, command: commands.Select) -> Done:
     session.send(responses.untagged_ok("highest", code=responses.highest_modseq(row.highest_modseq)))
     if resync is not None:
         await _resynchronize(session, resync)
-    if command.read_only:
-        return Done("EXAMINE completed", b"READ-ONLY")
-    return Done("SELECT completed", b"READ-WRITE")
+    word = "EXAMINE" if command.read_only else "SELECT"
+    return Done(f"{word} completed", b"READ-ONLY" if read_only else b"READ-WRITE")
 
 
 def _tell_recent_and_unseen(session: ImapProtocol, view: SessionView) -> None:
@@ -83,7 +85,7 @@ async def _list_itself(session: ImapProtocol, name: str) -> None:
 async def close(session: ImapProtocol, command: commands.Close) -> Done:
     """Remove what is marked \\Deleted, silently, and leave; a read-only mailbox is just left."""
     here = session.here
-    if not here.read_only:
+    if not here.read_only and "e" in session.rights:
         await session.services.changer.expunge(here.mailbox, None, session.actor)
     session.unselect()
     return Done("CLOSE completed")

@@ -16,6 +16,7 @@ from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
 from sora.mail.search_order import Orders
+from sora.mail.sharing import Sharing
 from sora.net.tls import Certificates
 from sora.net.wheel import Wheel
 
@@ -39,6 +40,7 @@ class ImapServices:
     orders: Orders
     appender: Appender
     quotas: QuotaUseCases
+    sharing: Sharing
     watch: QuotaWatch
     wheel: Wheel
     permits_plaintext: Callable[[bool, str], bool]

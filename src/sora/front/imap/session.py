@@ -17,6 +17,8 @@ from twisted.python.failure import Failure
 from sora.auth.login import SignedIn
 from sora.core import limits
 from sora.core.errors import ReadOnly, SoraError
+from sora.core.rights import ALL, Rights
+from sora.front.imap import admission
 from sora.front.imap.filters import Client
 from sora.front.imap.services import ImapServices
 from sora.imap import codes, commands, framer, responses, states, uid_only
@@ -125,6 +127,8 @@ class ImapProtocol(Conversation[Incoming]):
         self.client = Client()
         """What it says it is, and what its TLS says."""
         self._heard: Deferred[None] | None = None
+        self.rights: Rights = ALL
+        """What the user may do in the selected mailbox."""
         self.leaving = False
         self.idling = False
         self._busy = False
@@ -134,6 +138,12 @@ class ImapProtocol(Conversation[Incoming]):
         self.tag = b""
         """The present command's tag."""
         self._bad = 0
+        self.notify: Watch | None = None
+        """What the client is told of beyond the answers to its commands (RFC 5465)."""
+        self._woken = False
+        """Whether a wake-up waits."""
+        self._silent = False
+        """Whether the client does not want to be told of the selected mailbox after the present command."""
         self._on_end: list[Callable[[ImapProtocol], None]] = []
 
     # ------------------------------------------------------------ what command families use
@@ -254,19 +264,37 @@ class ImapProtocol(Conversation[Incoming]):
         """Forget who the client is and all that it has set, except for ID and TLS (RFC 8437 4.1)."""
         self.unselect()
         self.user = None
+        self.stop_notifying()
         self.enabled.clear()
         self.condstore = False
         self.framer.authenticated = False
         self.expire_in(limits.UNAUTHENTICATED_TIME_MAX)
+
+    def stop_notifying(self) -> None:
+        """Tell the client of the selected mailbox only, with the answers to its commands (RFC 5465 3.1)."""
+        if self.notify is not None:
+            self.notify.stop()
+            self.notify = None
+        self._silent = False
 
     def _new_framer(self) -> framer.Framer:
         plus = b"LITERAL+" not in self.hidden
         return framer.Framer(append_max=self.services.append_max, any_size_unasked=plus)
 
     def wake(self) -> None:
-        """Have a waiting IDLE look at the mailbox; whoever does not wait looks after its next command."""
-        if self.idling and not self.lost:
+        """Have a waiting IDLE, or NOTIFY, look what is new; whoever does not wait looks after its next command."""
+        if (self.idling or self.notify is not None) and not (self.lost or self._woken):
+            self._woken = True
             self.push(Wake())
+
+    async def tell_news(self) -> None:
+        """Tell what has happened since, to a client that waits for it."""
+        self._woken = False
+        if self.notify is not None:
+            self._silent = False
+            await self.notify.tell(idle=self.idling)
+        elif self.idling:
+            await self.announce_paced(Expunges.ALLOWED)
 
     def unselect(self) -> None:
         """Leave the selected mailbox."""
@@ -310,14 +338,18 @@ class ImapProtocol(Conversation[Incoming]):
         if selected.mailbox.deleted:
             self.goodbye("the selected mailbox was deleted")
             return
+        if self._silent:
+            return
         self.tell(selected.view.update(selected.mailbox.version, expunges))
         self._tell_settled(expunges)
 
     async def announce_paced(self, expunges: Expunges) -> None:
         """Announce what may be very much, so that the client can take it and others have their turn."""
         selected = self.selected
-        if selected is None or selected.mailbox.deleted:
+        if selected is None or selected.mailbox.deleted or self._silent:
             self.announce(expunges)
+            return
+        if self.idling and not await admission.hears(self):
             return
         before = selected.view.uids
         news = selected.view.update(selected.mailbox.version, expunges)
@@ -328,6 +360,8 @@ class ImapProtocol(Conversation[Incoming]):
         self._tell_settled(expunges)
         if selected.contexts is not None:
             await selected.contexts.settle(self)
+        if self.notify is not None:
+            await self.notify.show_new()
 
     async def _tell_paced(self, news: Announcement) -> None:
         gone = news.vanished if self.qresync else news.expunged
@@ -364,11 +398,13 @@ class ImapProtocol(Conversation[Incoming]):
             self.send(responses.untagged_ok("more has happened", code=code))
 
     def _tell_flags(self, changed: Sequence[tuple[int, int]]) -> None:
-        if not changed:
+        if not changed or (self.notify is not None and not self.notify.flags):
             return
         view = self.here.view
         shape = [responses.SHAPE_FLAGS]
         columns: list[Sequence[bytes] | Sequence[int]] = [view.flag_texts(changed)]
+        if self.notify is not None and self.notify.by_uid:
+            shape, columns = [responses.SHAPE_UID, *shape], [[uid for _, uid in changed], *columns]
         if self.condstore:
             shape = [responses.SHAPE_UID, responses.SHAPE_FLAGS, responses.SHAPE_MODSEQ]
             columns = [[uid for _, uid in changed], columns[0], view.modseqs(changed)]
@@ -430,7 +466,7 @@ class ImapProtocol(Conversation[Incoming]):
             case framer.Line():
                 self.follow(self.framer.resume())
             case Wake():
-                pass
+                await self.tell_news()
 
     async def _command(self, event: framer.Command) -> None:
         tag = self.tag = event.tag
@@ -478,7 +514,18 @@ class ImapProtocol(Conversation[Incoming]):
             raise Refusal("messages are named by UIDs alone", b"UIDREQUIRED", bad=True)
         handler = HANDLERS[type(command)]
         _COUNTERS[type(command)].inc()
-        return await handler(self, command)
+        try:
+            command = await admission.admitted(self, command)
+        except admission.Lost:
+            self.unselect()
+            self.goodbye(admission.GONE)
+            raise Refusal(admission.GONE, b"NONEXISTENT") from None
+        if self.notify is None:
+            return await handler(self, command)
+        self._silent = not self.notify.tells(command)
+        done: Done = await handler(self, command)
+        self.notify.did(command)
+        return done
 
     def _count_bad(self) -> None:
         self._bad += 1
@@ -503,6 +550,7 @@ class ImapProtocol(Conversation[Incoming]):
 
     def ended(self) -> None:
         self.unselect()
+        self.stop_notifying()
         self.services.left(self)
         for tell in self._on_end:
             tell(self)

@@ -136,7 +136,7 @@ CREATE FUNCTION create_common(
     of_domain text, new_name text, creator bigint, given text, mailboxes_max integer, mailboxes_default bigint
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    owner bigint := commons_account(of_domain);
+    owner bigint := commons_account(coalesce(of_domain, domain_of(creator)));
     had bigint[] := ARRAY(SELECT id FROM mailboxes WHERE account_id = owner);
 BEGIN
     PERFORM create_mailbox(owner, new_name, NULL, false, mailboxes_max, mailboxes_default);

@@ -1,0 +1,117 @@
+"""The only place that says which rights a command needs in the selected mailbox, and looks for them (RFC 4314 4).
+
+One's own mailbox costs nothing. In another's the rights are read before each command, so that what was taken from
+someone ends with the next command; who may not read any more loses the mailbox as if it had been deleted.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from sora.core.errors import NoSuchMailbox, NotPermitted
+from sora.core.flags import Change
+from sora.core.rights import ALL, WRITING, Rights, settable
+from sora.imap import acl_parse, commands
+from sora.mail.live import OpenMailbox
+from sora.mail.sharing import DENIED
+from sora.store.model import FlagChange
+
+if TYPE_CHECKING:
+    from sora.front.imap.session import ImapProtocol
+
+NEEDS: Final[dict[type, str]] = {
+    commands.Expunge: "e",
+    commands.Move: "te",
+    commands.Replace: "te",
+}
+"""What a command needs beyond `r`; STORE goes by the flags that it names, CLOSE and FETCH do less without `e` and `s`.
+
+Targets of COPY and MOVE are names: `mail.sharing` looks at them.
+"""
+_LEAVING: Final = (commands.Select, commands.Unselect, commands.Close, commands.Logout)
+"""Commands that want nothing of the mailbox but to leave it."""
+GONE: Final = "the selected mailbox was deleted"
+
+
+class Lost(Exception):
+    """The selected mailbox may not be read any more."""
+
+
+async def enter(session: "ImapProtocol", name: str, mailbox: OpenMailbox) -> Rights:
+    """Return the rights in a mailbox being selected; without `r` by now it is closed, and `NoSuchMailbox` raised."""
+    try:
+        session.rights = await session.services.sharing.here(session.signed_in.account, name, mailbox.row.id)
+    except BaseException:
+        mailbox.close()
+        raise
+    return session.rights
+
+
+def writable(rights: Rights) -> bool:
+    """Tell whether anything can be changed with these rights (RFC 4314 5.2)."""
+    return bool(rights & WRITING)
+
+
+async def hears(session: "ImapProtocol") -> bool:
+    """Tell whether the session may be told what happens in the selected mailbox."""
+    selected = session.selected
+    if selected is None or not session.services.sharing.foreign(selected.name):
+        return True
+    try:
+        await session.services.sharing.here(session.signed_in.account, selected.name, selected.mailbox.row.id)
+    except NoSuchMailbox:
+        return False
+    return True
+
+
+async def admitted(session: "ImapProtocol", command: commands.Command) -> commands.Command:
+    """Return the command as far as the rights in the selected mailbox let it be carried out.
+
+    Raises `NotPermitted`, and `Lost` if the mailbox may not be read any more.
+    """
+    selected = session.selected
+    if selected is None or not session.services.sharing.foreign(selected.name):
+        session.rights = ALL
+        return command
+    had = session.rights
+    try:
+        mailbox = selected.mailbox.row.id
+        session.rights = await session.services.sharing.here(session.signed_in.account, selected.name, mailbox)
+    except NoSuchMailbox:
+        session.rights = frozenset()
+        if isinstance(command, _LEAVING):
+            return command
+        raise Lost from None
+    if settable(had) != settable(session.rights):
+        keywords = selected.mailbox.row.keywords
+        session.send(acl_parse.permanent_flags(keywords, session.rights, settable=not selected.read_only))
+    needed = NEEDS.get(type(command), "")
+    if any(right not in session.rights for right in needed):
+        raise NotPermitted(DENIED)
+    if isinstance(command, commands.Store):
+        return await _store(session, command)
+    return command
+
+
+async def _store(session: "ImapProtocol", command: commands.Store) -> commands.Store:
+    """Leave out of a STORE what may not be changed; it fails only if nothing is left (RFC 4314 4)."""
+    rights, allowed = session.rights, settable(session.rights)
+    if allowed == settable(ALL):
+        return command
+    flags = command.flags & allowed
+    keywords = command.keywords if "w" in rights else ()
+    if not allowed or (command.change is not Change.REPLACE and not flags and not keywords):
+        raise NotPermitted(DENIED)
+    if command.change is not Change.REPLACE:
+        return attrs.evolve(command, flags=flags, keywords=keywords)
+    if command.unchanged_since is not None:
+        raise NotPermitted("without all of s, t and w flags can only be added and removed on a condition")
+    # To replace some of the flags is to take away those that are not wanted and to add the others.
+    here = session.here
+    uids = tuple(uid for _, uid in here.view.resolve(command.numbers, by_uid=command.by_uid))
+    wanted = {word.lower() for word in keywords}
+    others = tuple(word for word in here.mailbox.row.keywords if word.lower() not in wanted) if "w" in rights else ()
+    if uids and not here.read_only:
+        taken = FlagChange(uids, Change.REMOVE, allowed & ~flags, others)
+        await session.services.changer.store(here.mailbox, [taken])
+    return attrs.evolve(command, change=Change.ADD, flags=flags, keywords=keywords)
