@@ -17,6 +17,7 @@ from tests.contract.mail import message, new_message
 from tests.contract.mailboxes import MailboxesContract
 from tests.contract.messages import MessagesContract
 from tests.contract.objects import ObjectStoreContract
+from tests.contract.ordering import OrderContract
 from tests.contract.quotas import QuotasContract
 from tests.contract.searching import SearchContract
 from tests.contract.sharing import SharingContract
@@ -51,6 +52,10 @@ class MemoryMessagesTests(Memory, MessagesContract, unittest.TestCase):
             self.clock.advance(moment)
             (done,) = await self.insert(new_message(self.inbox, raw, suppress=("Delivered-To: a", 3600.0)))
             self.assertEqual(done.duplicate, duplicate)
+
+
+class MemoryOrderTests(Memory, OrderContract, unittest.TestCase):
+    """Orders and threads in memory."""
 
 
 class MemorySearchTests(Memory, SearchContract, unittest.TestCase):

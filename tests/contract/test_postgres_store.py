@@ -13,6 +13,7 @@ from tests.contract.bodies import BodiesContract
 from tests.contract.feed import FeedContract
 from tests.contract.mailboxes import MailboxesContract
 from tests.contract.messages import MessagesContract
+from tests.contract.ordering import OrderContract
 from tests.contract.quotas import QuotasContract
 from tests.contract.searching import SearchContract
 from tests.contract.sharing import SharingContract
@@ -45,6 +46,10 @@ class PostgresMailboxesTests(Postgres, MailboxesContract, unittest.TestCase):
 
 class PostgresMessagesTests(Postgres, MessagesContract, unittest.TestCase):
     """Messages in PostgreSQL."""
+
+
+class PostgresOrderTests(Postgres, OrderContract, unittest.TestCase):
+    """Orders and threads in PostgreSQL."""
 
 
 class PostgresSearchTests(Postgres, SearchContract, unittest.TestCase):
