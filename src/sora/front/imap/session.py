@@ -34,6 +34,7 @@ from sora.store.model import Actor
 from sora.wire import client_hello
 
 if TYPE_CHECKING:
+    from sora.front.imap.notify import Watch
     from sora.front.imap.context import Contexts
 
 
@@ -129,6 +130,8 @@ class ImapProtocol(Conversation[Incoming]):
         self._heard: Deferred[None] | None = None
         self.rights: Rights = ALL
         """What the user may do in the selected mailbox."""
+        self._rights_may_be_old = False
+        """Whether the present command waits so long that they have to be looked at again: IDLE."""
         self.leaving = False
         self.idling = False
         self._busy = False
@@ -349,7 +352,7 @@ class ImapProtocol(Conversation[Incoming]):
         if selected is None or selected.mailbox.deleted or self._silent:
             self.announce(expunges)
             return
-        if self.idling and not await admission.hears(self):
+        if self._rights_may_be_old and not await admission.hears(self):
             return
         before = selected.view.uids
         news = selected.view.update(selected.mailbox.version, expunges)
@@ -520,6 +523,7 @@ class ImapProtocol(Conversation[Incoming]):
             self.unselect()
             self.goodbye(admission.GONE)
             raise Refusal(admission.GONE, b"NONEXISTENT") from None
+        self._rights_may_be_old = isinstance(command, commands.Idle)
         if self.notify is None:
             return await handler(self, command)
         self._silent = not self.notify.tells(command)
