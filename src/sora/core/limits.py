@@ -75,6 +75,8 @@ IMAP_NOTIFY_GROUPS_MAX: Final = 32
 """Groups of events in NOTIFY; their mailboxes together are bounded as one list."""
 IMAP_NOTIFY_EVENTS_MAX: Final = 16
 """Events of one group in NOTIFY: twice as many as there are."""
+IMAP_NOTIFY_MAILBOXES_MAX: Final = 12_000
+"""Mailboxes of which NOTIFY keeps the counters: all of an account, and some of others."""
 IMAP_LANGUAGES_MAX: Final = 32
 """Languages that LANGUAGE names."""
 IMAP_FETCH_PAGE: Final = 500

@@ -89,6 +89,7 @@ AUTHENTICATED: Final = (
     b"COMPRESS=DEFLATE",
     b"UNAUTHENTICATE",
     b"I18NLEVEL=1",
+    b"NOTIFY",
     b"XLIST",
     b"CONTEXT=SEARCH",
     b"CONTEXT=SORT",

@@ -11,6 +11,6 @@ async def compress(session: ImapProtocol, command: Compress) -> Done:
         raise Refusal("the only mechanism is DEFLATE", bad=True)
     if session.compressing:
         raise Refusal("DEFLATE is active already", b"COMPRESSIONACTIVE")
-    if session.framer.ahead or session.pending:
+    if session.framer.ahead:
         raise Refusal("nothing may follow COMPRESS before its answer", bad=True)
     return Done("DEFLATE active", then=session.compress)

@@ -17,7 +17,7 @@ async def idle(session: ImapProtocol, command: commands.Idle) -> Done:
         while not session.leaving:
             event = await session.receive()
             if isinstance(event, Wake):
-                await session.announce_paced(Expunges.ALLOWED)
+                await session.tell_news()
             elif isinstance(event, framer.Line):
                 if event.data.strip().upper() == b"DONE":
                     return Done("IDLE completed")

@@ -1,0 +1,361 @@
+"""Telling a client what it has asked to be told of: NOTIFY (RFC 5465). Nothing is polled; the change feed wakes it.
+
+What other mailboxes are like is read for all of an account at once, and only differences from what the client knows are
+told; so it does not matter how many changes one reading finds, nor whether the feed was lost in between.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import attrs
+
+from sora.core import limits
+from sora.core.errors import SoraError
+from sora.core.events import FeedLost, MailboxChanged, names_of
+from sora.core.ids import MailboxId
+from sora.core.uidset import UidSet
+from sora.front.imap.session import HANDLERS, Done, ImapProtocol, Refusal, handles
+from sora.front.imap.status import status_line
+from sora.imap import commands, listing, responses
+from sora.imap.commands import StatusItem
+from sora.imap.mailbox_name import SEPARATOR
+from sora.imap.session_commands import Event, EventGroup, Notify, Watched
+from sora.imap.view import Expunges
+from sora.store.model import Listing, MailboxRow
+
+SUPPORTED: Final = (
+    Event.MESSAGE_NEW,
+    Event.MESSAGE_EXPUNGE,
+    Event.FLAG_CHANGE,
+    Event.MAILBOX_NAME,
+    Event.SUBSCRIPTION_CHANGE,
+)
+_OF_MESSAGES: Final = frozenset((Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE))
+_SELECTED: Final = frozenset((Watched.SELECTED, Watched.SELECTED_DELAYED))
+_BADEVENT: Final = b"BADEVENT (%b)" % b" ".join(event.value.encode("ascii") for event in SUPPORTED)
+_FIRST: Final = {
+    Event.MESSAGE_NEW: (StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALIDITY),
+    Event.MESSAGE_EXPUNGE: (StatusItem.MESSAGES,),
+    Event.FLAG_CHANGE: (StatusItem.UIDVALIDITY, StatusItem.HIGHESTMODSEQ),
+}
+"""What the STATUS says that comes with NOTIFY SET STATUS (RFC 5465 3.1)."""
+_OWN: Final = (commands.Expunge, commands.Move, commands.Replace)
+"""Commands whose own effects on the selected mailbox are told, whatever was asked for."""
+
+
+@handles(Notify)
+async def notify(session: ImapProtocol, command: Notify) -> Done:
+    """Replace what the client is told of; NOTIFY SET is a NOOP as well."""
+    if command.unknown or any(not group.events <= set(SUPPORTED) for group in command.groups):
+        raise Refusal("this event is not supported", _BADEVENT)
+    watch = Watch(session, command.groups)
+    if command.groups:
+        await watch.begin(status=command.status)
+        if session.selected is not None:
+            await session.selected.mailbox.refresh()
+    if session.notify is not None:
+        session.notify.stop()
+    else:
+        # Until now the client was told of everything in the selected mailbox.
+        await session.announce_paced(Expunges.ALLOWED)
+    session.notify = watch
+    watch.start()
+    return Done("NOTIFY completed")
+
+
+@attrs.define(eq=False)
+class Watch:
+    """What one client is told of, and what it knows."""
+
+    session: ImapProtocol
+    groups: tuple[EventGroup, ...]
+    _known: dict[MailboxId, MailboxRow] = attrs.field(factory=dict, init=False)
+    _subscribed: frozenset[str] = attrs.field(factory=frozenset, init=False)
+    _feeds: dict[MailboxId, Callable[[], None]] = attrs.field(factory=dict, init=False)
+    _dirty: bool = attrs.field(default=False, init=False)
+    """Whether something may have happened outside of the selected mailbox."""
+    _own: set[str] = attrs.field(factory=set, init=False)
+    """Names that the client itself has made, unmade or subscribed to: it knows."""
+    _last: tuple[object, int] = attrs.field(default=(None, 0), init=False)
+    """The selected mailbox, and the last UID in it of which the client has what it asks of new messages."""
+
+    @property
+    def selected(self) -> EventGroup | None:
+        """What is told of the selected mailbox; None: nothing."""
+        group = next((group for group in self.groups if group.which in _SELECTED), None)
+        return group if group is not None and group.events else None
+
+    @property
+    def _elsewhere(self) -> bool:
+        return any(group.events for group in self.groups if group.which not in _SELECTED)
+
+    # ------------------------------------------------------------ beginning and end
+
+    async def begin(self, *, status: bool) -> None:
+        """Read what there is, and send STATUS of what is watched if the client wants it."""
+        if not self._elsewhere:
+            return
+        everything = await self._listing()
+        self._remember(everything)
+        if status:
+            for row in everything.mailboxes:
+                events = self._events(row) & _OF_MESSAGES
+                if events and not self._is_selected(row):
+                    items = tuple(dict.fromkeys(item for event in _FIRST for item in _FIRST[event] if event in events))
+                    self.session.send(_status(self.session, row, items))
+                    await self.session.drained()
+
+    def start(self) -> None:
+        """Hear of changes; those since `begin` are looked for."""
+        self._mark_told()
+        if self._elsewhere:
+            self._follow()
+            self._dirty = True
+            self.session.wake()
+
+    def stop(self) -> None:
+        """Hear no more."""
+        for forget in self._feeds.values():
+            forget()
+        self._feeds.clear()
+
+    async def _listing(self) -> Listing:
+        everything = await self.session.services.mailboxes.listing(self.session.signed_in.account)
+        if len(everything.mailboxes) > limits.IMAP_NOTIFY_MAILBOXES_MAX:
+            raise Refusal("there are too many mailboxes", b"NOTIFICATIONOVERFLOW")
+        # Both rights are needed for every event (RFC 5465 5).
+        return attrs.evolve(everything, mailboxes=tuple(row for row in everything.mailboxes if {*"lr"} <= row.rights))
+
+    def _remember(self, everything: Listing) -> None:
+        self._known = {row.id: row for row in everything.mailboxes}
+        self._subscribed = frozenset(everything.subscriptions)
+
+    def _follow(self) -> None:
+        """Subscribe to the mailboxes that are watched, and to the names of all."""
+        feed = self.session.services.live.feed
+        wanted = {row.id for row in self._known.values() if self._events(row)}
+        wanted.add(names_of(self.session.signed_in.account))
+        for gone in self._feeds.keys() - wanted:
+            self._feeds.pop(gone)()
+        for mailbox in wanted - self._feeds.keys():
+            self._feeds[mailbox] = feed.subscribe(mailbox, self._heard)
+
+    def _heard(self, event: MailboxChanged | FeedLost) -> None:
+        if isinstance(event, MailboxChanged) and event.modseq:
+            known = self._known.get(event.mailbox)
+            if known is not None and known.highest_modseq >= event.modseq:
+                return
+        self._dirty = True
+        self.session.wake()
+
+    # ------------------------------------------------------------ which mailboxes
+
+    def _events(self, row: MailboxRow) -> frozenset[Event]:
+        """Return what is told of a mailbox, unless it is selected."""
+        return self._events_of(row.name, subscribed=row.subscribed)
+
+    def _events_of(self, name: str, *, subscribed: bool) -> frozenset[Event]:
+        found: frozenset[Event] = frozenset()
+        for group in self.groups:
+            match group.which:
+                case Watched.PERSONAL | Watched.INBOXES:
+                    fits = not self.session.services.sharing.foreign(name)
+                case Watched.SUBSCRIBED:
+                    fits = subscribed
+                case Watched.SUBTREE:
+                    fits = any(name == top or name.startswith(top + SEPARATOR) for top in group.names)
+                case Watched.MAILBOXES:
+                    fits = name in group.names
+                case _:
+                    fits = False
+            if fits:
+                found |= group.events
+        return found
+
+    def _is_selected(self, row: MailboxRow) -> bool:
+        selected = self.session.selected
+        return selected is not None and selected.mailbox.row.id == row.id
+
+    def did(self, command: object) -> None:
+        """Note what the client itself has done, which it need not be told of (RFC 5465 5)."""
+        match command:
+            case commands.Create() | commands.Delete() | commands.Subscribe() | commands.Unsubscribe():
+                self._own.add(command.mailbox)
+            case commands.Rename():
+                self._own.update((command.old, command.new))
+
+    # ------------------------------------------------------------ the selected mailbox
+
+    def tells(self, command: object) -> bool:
+        """Tell whether the selected mailbox is spoken of after a command."""
+        return self.selected is not None or isinstance(command, _OWN)
+
+    @property
+    def flags(self) -> bool:
+        """Whether changed flags are told in the selected mailbox."""
+        return self.selected is None or Event.FLAG_CHANGE in self.selected.events
+
+    @property
+    def by_uid(self) -> bool:
+        """Whether flags are told with their UIDs (RFC 5465 5.1)."""
+        return self.selected is not None
+
+    async def show_new(self) -> None:
+        """Send what was asked of messages that the client has just been told of (RFC 5465 5.2)."""
+        selected, group = self.session.selected, self.selected
+        if selected is None or group is None:
+            return
+        mailbox, last = self._last
+        if mailbox is not selected:
+            self._mark_told()
+            return
+        new = selected.view.uids[bisect_right(selected.view.uids, last) :]
+        self._mark_told()
+        if new and group.items:
+            asked = commands.Fetch(UidSet(((new[0], new[-1]),)), group.items, by_uid=True)
+            try:
+                await HANDLERS[commands.Fetch](self.session, asked)
+            except (SoraError, Refusal) as error:
+                self.session.log.warn("new messages could not be shown: {error}", error=str(error))
+
+    def _mark_told(self) -> None:
+        selected = self.session.selected
+        self._last = (selected, 0 if selected is None else selected.view.last_uid)
+
+    # ------------------------------------------------------------ telling
+
+    async def tell(self, *, idle: bool) -> None:
+        """Tell what has happened; in IDLE also what SELECTED-DELAYED holds back."""
+        session, group = self.session, self.selected
+        if group is not None:
+            at_once = idle or group.which is Watched.SELECTED
+            await session.announce_paced(Expunges.ALLOWED if at_once else Expunges.FORBIDDEN)
+        elif session.selected is not None and session.selected.mailbox.deleted:
+            session.announce(Expunges.ALLOWED)
+        while self._dirty and self._elsewhere and not session.leaving:
+            self._dirty = False
+            try:
+                await self._look()
+            except SoraError as error:
+                session.log.warn("what happened elsewhere could not be read: {error}", error=error)
+            except Refusal as overflow:
+                session.send(responses.untagged_ok(overflow.text, code=overflow.code))
+                self.stop()
+                self.groups = ()
+
+    async def _look(self) -> None:
+        """Read all mailboxes, and tell what differs from what the client knows."""
+        before, subscribed = self._known, self._subscribed
+        everything = await self._listing()
+        self._remember(everything)
+        self._follow()
+        own, self._own = self._own, set()
+        now = self._known
+        names = _Names(self.session, everything)
+        for name, old in self._changed_names(before, now):
+            if name not in own and Event.MAILBOX_NAME in self._events_either(name, old):
+                self.session.send(names.line(name, old=old))
+        for name in sorted(subscribed ^ self._subscribed):
+            events = self._events_of(name, subscribed=True)
+            if name not in own and Event.SUBSCRIPTION_CHANGE in events:
+                self.session.send(names.line(name))
+        for row in everything.mailboxes:
+            known = before.get(row.id)
+            if known is not None and row.highest_modseq != known.highest_modseq and not self._is_selected(row):
+                items = _news(known, row, self._events(row), condstore=self.session.condstore)
+                if items:
+                    self.session.send(_status(self.session, row, items))
+                    await self.session.drained()
+
+    def _events_either(self, name: str, old: str | None) -> frozenset[Event]:
+        events = self._events_of(name, subscribed=name in self._subscribed)
+        return events if old is None else events | self._events_of(old, subscribed=old in self._subscribed)
+
+    def _changed_names(
+        self, before: Mapping[MailboxId, MailboxRow], now: Mapping[MailboxId, MailboxRow]
+    ) -> list[tuple[str, str | None]]:
+        """Return names that came or went, with the parent of each, and new names with the old ones (RFC 5465 5.4)."""
+        renamed = {
+            before[mailbox].name: row.name
+            for mailbox, row in now.items()
+            if mailbox in before and before[mailbox].name != row.name
+        }
+        gone = {row.name for mailbox, row in before.items() if mailbox not in now}
+        come = {row.name for mailbox, row in now.items() if mailbox not in before}
+        changed: dict[str, str | None] = {}
+        for name in sorted(gone | come):
+            parent = name.rpartition(SEPARATOR)[0]
+            if parent:
+                changed.setdefault(parent)
+            changed.setdefault(name)
+        for old, new in sorted(renamed.items()):
+            if not _with_parent(old, new, renamed):
+                changed[new] = old
+        return list(changed.items())
+
+
+def _with_parent(old: str, new: str, renamed: Mapping[str, str]) -> bool:
+    """Tell whether a name changed only because one above it did."""
+    end = old.rfind(SEPARATOR)
+    while end > 0:
+        if renamed.get(old[:end]) is not None and renamed[old[:end]] + old[end:] == new:
+            return True
+        end = old.rfind(SEPARATOR, 0, end)
+    return False
+
+
+def _news(known: MailboxRow, row: MailboxRow, events: Iterable[Event], *, condstore: bool) -> tuple[StatusItem, ...]:
+    """Return what STATUS says of a mailbox that changed; nothing if the client did not ask for that."""
+    events = frozenset(events)
+    if known.uid_validity != row.uid_validity and Event.FLAG_CHANGE in events:
+        return (StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALIDITY)
+    items: list[StatusItem] = []
+    moved = (known.uid_next, known.messages) != (row.uid_next, row.messages)
+    if moved and Event.MESSAGE_NEW in events:
+        items += [StatusItem.UIDNEXT, StatusItem.MESSAGES]
+        if condstore:
+            items += [StatusItem.HIGHESTMODSEQ]
+    if Event.FLAG_CHANGE in events:
+        if known.unseen != row.unseen:
+            items += [StatusItem.UNSEEN]
+        if condstore and not moved:
+            items += [StatusItem.HIGHESTMODSEQ]
+        if items and not moved:
+            items += [StatusItem.UIDVALIDITY]
+    return tuple(items)
+
+
+def _status(session: ImapProtocol, row: MailboxRow, items: tuple[StatusItem, ...]) -> bytes:
+    # Being told of HIGHESTMODSEQ turns nothing on: the client did not ask for it in so many words.
+    before = session.condstore
+    line = status_line(session, row.name, row, items)
+    session.condstore = before
+    return line
+
+
+class _Names:
+    """LIST lines of single names."""
+
+    def __init__(self, session: ImapProtocol, everything: Listing) -> None:
+        self._session = session
+        self._names = [listing.Name(row.name, row.special_use, row.subscribed) for row in everything.mailboxes]
+        self._existing = {row.name for row in everything.mailboxes}
+        self._subscriptions = everything.subscriptions
+
+    def line(self, name: str, *, old: str | None = None) -> bytes:
+        """Write LIST of a name as it is now, whether or not a mailbox has it."""
+        attributes: tuple[str, ...] = ("\\NonExistent",)
+        if name in self._subscriptions:
+            attributes = (*attributes, "\\Subscribed")
+        if name in self._existing:
+            asked = commands.ListMailboxes(
+                commands.ListKind.LIST,
+                "",
+                patterns=(name,),
+                returns=frozenset((commands.Return.SUBSCRIBED, commands.Return.CHILDREN)),
+                extended=True,
+            )
+            answers = listing.answer(asked, self._names, self._subscriptions)
+            attributes = next((tuple(one.attributes) for one in answers if one.name == name), ())
+        return responses.list_line(b"LIST", attributes, name, old_name=old, utf8=self._session.utf8)
