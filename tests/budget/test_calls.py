@@ -31,6 +31,7 @@ CALLS: Final = {
     # With what the memory store does; so has the delivery.
     "a message whose flags are changed": 45.8,
     "a delivery": 835.0,
+    "a phone's return": 2_166.0,
 }
 
 
@@ -100,6 +101,19 @@ class CallTests(unittest.SynchronousTestCase):
         client = self.client(self.world.imap(), b"a LOGIN anna@example.org tide")
         self.hold("a pipelined NOOP", self.each(lambda n: self.wait(client.send(b"n NOOP\r\n" * n)), 10, 50))
         self.assertTrue(client.rest().endswith(b"n OK completed\r\n"))
+
+    def test_returns(self) -> None:
+        # An empty mailbox: the memory store counts its messages one by one.
+        factory = self.world.imap()
+        select = b"c SELECT INBOX (QRESYNC (1 1 1:1000))"
+
+        def come(times: int) -> None:
+            for _ in range(times):
+                client = self.client(factory, b"a LOGIN anna@example.org tide", b"b ENABLE QRESYNC", select, b"d IDLE")
+                self.assertTrue(client.rest().endswith(b"+ idling\r\n"))
+                self.wait(client.hang_up())
+
+        self.hold("a phone's return", self.each(come, 2, 6))
 
     def command(self, name: str, command: bytes, answer: bytes) -> None:
         """Count what a command calls for each message."""

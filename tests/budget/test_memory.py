@@ -119,7 +119,9 @@ class Idler(Protocol):
 class Mailboxes:
     """One large mailbox."""
 
-    def open(self, account: AccountId, name: str, *, claim_recent: bool) -> "Deferred[Opened]":
+    def open(
+        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: ModSeq | None = None
+    ) -> "Deferred[Opened]":
         """Return columns made anew."""
         row = MailboxRow(
             id=MailboxId(1),

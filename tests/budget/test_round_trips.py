@@ -1,5 +1,6 @@
 """How often a command asks the database: counted at the pool, through the real front ends, over PostgreSQL."""
 
+import re
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
@@ -125,6 +126,54 @@ class SelectedTests(BudgetTests):
         for number in range(REPEATED):
             await client.ask(f"STORE {number + 1} +FLAGS (\\Flagged)")
         self.assertEqual(await self.settled() - before, REPEATED)
+
+
+class ResyncTests(BudgetTests):
+    async def known(self, client: Client) -> str:
+        """Select INBOX and return its UIDVALIDITY and HIGHESTMODSEQ."""
+        told = b" ".join(await client.ask("SELECT INBOX")).decode()
+        return " ".join(
+            word for name in ("UIDVALIDITY", "HIGHESTMODSEQ") for word in re.findall(rf"\[{name} (\d+)", told)
+        )
+
+    async def test_a_phone_that_missed_nothing_comes_back_in_two_round_trips(self) -> None:
+        known = await self.known(await self.signed_in())
+        phone = await self.connected()
+        select = f"SELECT INBOX (QRESYNC ({known} 1:{MESSAGES}))"
+        await self.hold(phone, [(1, f"LOGIN {USER} {PASSWORD}"), (0, "ENABLE QRESYNC"), (1, select)])
+        before = await self.settled()
+        await phone.connection.send(b"i IDLE\r\n")
+        await phone.until(b"+ ")
+        self.assertEqual(await self.settled(), before)
+
+    async def test_what_a_phone_missed_comes_with_the_select_also_where_nobody_knows_the_mailbox(self) -> None:
+        other = await self.signed_in()
+        known = await self.known(other)
+        await other.ask("UID STORE 3:5 +FLAGS.SILENT (\\Deleted)")
+        await other.ask("EXPUNGE")
+        select = f"SELECT INBOX (QRESYNC ({known}))"
+        fresh = await self.serve(await self.open())
+        fresh.ids = self.world.ids
+        fresh.listen(fresh.imap())
+        for phone in (await self.signed_in("ENABLE QRESYNC"), await self.signed_in("ENABLE QRESYNC", world=fresh)):
+            before = (self.store.pool.counters.round_trips, fresh.store.pool.counters.round_trips)
+            self.assertIn(b"* VANISHED (EARLIER) 3:5", await phone.ask(select))
+            after = (self.store.pool.counters.round_trips, fresh.store.pool.counters.round_trips)
+            self.assertEqual(sum(after) - sum(before), 1)
+
+    async def test_what_left_is_one_round_trip_and_none_if_nothing_can_have(self) -> None:
+        client = await self.signed_in("ENABLE QRESYNC")
+        modseq = int((await self.known(client)).split()[1])
+        await self.hold(client, [(0, f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq} VANISHED)")])
+        await client.ask("UID STORE 3 +FLAGS.SILENT (\\Deleted)")
+        await self.hold(
+            client,
+            [
+                (1, "EXPUNGE"),
+                (1, "UID MOVE 4 Archive"),
+                (1, f"UID FETCH 1:* (FLAGS) (CHANGEDSINCE {modseq} VANISHED)"),
+            ],
+        )
 
 
 class IdleTests(BudgetTests):

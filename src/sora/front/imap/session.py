@@ -34,8 +34,8 @@ from sora.store.model import Actor
 from sora.wire import client_hello
 
 if TYPE_CHECKING:
-    from sora.front.imap.notify import Watch
     from sora.front.imap.context import Contexts
+    from sora.front.imap.notify import Watch
 
 
 @attrs.frozen
@@ -344,7 +344,8 @@ class ImapProtocol(Conversation[Incoming]):
         if self._silent:
             return
         self.tell(selected.view.update(selected.mailbox.version, expunges))
-        self._tell_settled(expunges)
+        if expunges is Expunges.FORBIDDEN:
+            self._tell_settled()
 
     async def announce_paced(self, expunges: Expunges) -> None:
         """Announce what may be very much, so that the client can take it and others have their turn."""
@@ -360,7 +361,8 @@ class ImapProtocol(Conversation[Incoming]):
             selected.contexts.leaving(self, before)
         if news:
             await self._tell_paced(news)
-        self._tell_settled(expunges)
+        if expunges is Expunges.FORBIDDEN:
+            self._tell_settled()
         if selected.contexts is not None:
             await selected.contexts.settle(self)
         if self.notify is not None:
@@ -394,9 +396,9 @@ class ImapProtocol(Conversation[Incoming]):
         """Tell of messages that are gone: UIDs to who takes VANISHED, numbers to others."""
         self.send(responses.vanished(runs(gone)) if self.qresync else responses.expunges(gone))
 
-    def _tell_settled(self, expunges: Expunges) -> None:
+    def _tell_settled(self) -> None:
         """Say how far a client may believe to know everything while expunges wait (RFC 7162 3.2)."""
-        if expunges is Expunges.FORBIDDEN and self.qresync and self.here.view.waiting:
+        if self.qresync and self.here.view.waiting:
             code = responses.highest_modseq(self.here.view.settled)
             self.send(responses.untagged_ok("more has happened", code=code))
 
@@ -513,7 +515,7 @@ class ImapProtocol(Conversation[Incoming]):
             raise Refusal("unknown command", bad=True)
         if not states.allowed(command, self.state):
             raise Refusal(f"not allowed in the {self.state.value} state", bad=True)
-        if self.uid_only and uid_only.names_numbers(command):
+        if self.enabled and self.uid_only and uid_only.names_numbers(command):
             raise Refusal("messages are named by UIDs alone", b"UIDREQUIRED", bad=True)
         handler = HANDLERS[type(command)]
         _COUNTERS[type(command)].inc()
