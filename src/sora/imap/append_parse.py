@@ -59,10 +59,11 @@ def _data(cursor: Cursor) -> tuple[tuple[bytes | MessageUrl, ...], bool]:
             if cursor.accept(b"URL "):
                 parts.append(MessageUrl(cursor.astring("a URL")))
                 continue
-            utf8 = _utf8(cursor, parts) or utf8
-            if not utf8:
-                cursor.expect(b"TEXT ")
-                parts.append(cursor.literal8()[0])
+            if _utf8(cursor, parts):
+                utf8 = True
+                continue
+            cursor.expect(b"TEXT ")
+            parts.append(cursor.literal8()[0])
         if not parts:
             raise BadSyntax("CATENATE has no parts")
         return tuple(parts), utf8
