@@ -112,7 +112,7 @@ class RoundTrips(unittest.SynchronousTestCase):
         for line in (
             responses.no(b"a", text),
             responses.list_line(b"LIST", ("\\Noselect",), text),
-            responses.status(text, ((b"MESSAGES", 1),)),
+            responses.status(text, (b"MESSAGES 1",)),
             responses.fetch_lines([responses.SHAPE_FLAGS], [[1], [responses.flag_text(1, keywords)]]),
             responses.flags(keywords),
         ):
