@@ -12,7 +12,7 @@ from typing import Final
 from sora.core import limits
 from sora.core.errors import LimitReached
 from sora.core.flags import Change
-from sora.imap import acl_parse, fetch_parse, framer, mailbox_name, quota_parse, session_parse
+from sora.imap import acl_parse, fetch_parse, framer, mailbox_name, metadata_parse, quota_parse, session_parse
 from sora.imap import commands as c
 from sora.imap.append_parse import parse_append, parse_replace
 from sora.imap.fetch_items import Attribute, FetchItem, FetchModifiers
@@ -38,8 +38,10 @@ _STORE_ITEM = re.compile(rb"([+-]?)FLAGS(\.SILENT)?\Z")
 _CHANGES: Final = {b"": Change.REPLACE, b"+": Change.ADD, b"-": Change.REMOVE}
 
 
-def parse(command: framer.Command, *, utf8: bool = False) -> c.Command:
+def parse(command: framer.Command, *, utf8: bool = False, one_charset: bool = False) -> c.Command:
     """Read a command's arguments; `utf8`: the client has enabled UTF-8 (RFC 6855, RFC 9051).
+
+    `one_charset`: and may name no other charset in SEARCH (RFC 6855 3).
 
     Raises `BadSyntax` (BAD), and `LimitReached`, `CharsetUnknown`, `MailboxNameInvalid` (NO).
     """
@@ -52,7 +54,7 @@ def parse(command: framer.Command, *, utf8: bool = False) -> c.Command:
     reader = _READERS.get(name)
     if reader is None:
         return c.UnknownCommand(name)
-    cursor = Cursor(command.parts, utf8=utf8)
+    cursor = Cursor(command.parts, utf8=utf8, one_charset=one_charset)
     result = reader(cursor)
     cursor.finish()
     return result
@@ -267,6 +269,7 @@ _READERS: Final[dict[bytes, Callable[[Cursor], c.Command]]] = {
     b"UID EXPUNGE": _uid_expunge,
     **quota_parse.READERS,
     **acl_parse.READERS,
+    **metadata_parse.READERS,
     b"SEARCH": parse_search(by_uid=False),
     b"UID SEARCH": parse_search(by_uid=True),
     b"SORT": parse_sort(by_uid=False),

@@ -309,6 +309,13 @@ def copy_uid(uid_validity: int, source: Iterable[int], target: Iterable[int]) ->
     return b"COPYUID %d %b %b" % (uid_validity, compact(source).encode("ascii"), compact(target).encode("ascii"))
 
 
+def in_progress(tag: bytes, done: int, goal: int) -> bytes:
+    """Write the INPROGRESS code (RFC 9585 4.1); no goal is one that is not known."""
+    if not goal:
+        return b"INPROGRESS (%b NIL NIL)" % string(tag)
+    return b"INPROGRESS (%b %d %d)" % (string(tag), min(done, goal), goal)
+
+
 def modified(numbers: Iterable[int]) -> bytes:
     """Write the MODIFIED code (RFC 7162 3.1.3)."""
     return b"MODIFIED " + compact(numbers).encode("ascii")

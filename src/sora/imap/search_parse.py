@@ -107,6 +107,8 @@ _NONE: Final = Criteria((And(0), Not()))
 
 
 def _charset(cursor: Cursor) -> bytes:
+    if cursor.one_charset and cursor.accept(b"CHARSET "):
+        raise BadSyntax("UTF8=ACCEPT is enabled: no charset is named")
     if not cursor.accept(b"CHARSET "):
         return b"UTF-8"
     charset = cursor.astring("a charset")

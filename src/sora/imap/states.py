@@ -9,6 +9,7 @@ from typing import Final
 
 from sora.imap import acl_parse as acl
 from sora.imap import commands as c
+from sora.imap import metadata_parse as m
 from sora.imap import quota_parse as q
 from sora.imap import search_commands as sc
 from sora.imap import session_commands as s
@@ -35,6 +36,7 @@ ALLOWED: Final[dict[type, frozenset[State]]] = {
     **dict.fromkeys((c.Enable, c.Select, c.Create, c.Delete, c.Rename, c.Subscribe, c.Unsubscribe), _AFTER),
     **dict.fromkeys((q.GetQuota, q.GetQuotaRoot, q.SetQuota), _AFTER),
     **dict.fromkeys(_ACL, _AFTER),
+    **dict.fromkeys((m.GetMetadata, m.SetMetadata), _AFTER),
     **dict.fromkeys((c.ListMailboxes, c.Namespace, c.Status, c.Append, c.Idle), _AFTER),
     **dict.fromkeys((s.Compress, s.Unauthenticate, s.Notify), _AFTER),
     s.Language: _ANY,
@@ -51,7 +53,7 @@ def allowed(command: c.Command, state: State) -> bool:
     return state in ALLOWED[type(command)]
 
 
-_EVERYWHERE: Final = (b"IMAP4rev1", b"LITERAL+", b"ID", b"ENABLE", b"IDLE", b"LANGUAGE")
+_EVERYWHERE: Final = (b"IMAP4rev1", b"IMAP4rev2", b"LITERAL+", b"ID", b"ENABLE", b"IDLE", b"LANGUAGE")
 """In every state."""
 _SIGNING_IN: Final = (*_EVERYWHERE, b"SASL-IR")
 
@@ -89,6 +91,8 @@ AUTHENTICATED: Final = (
     b"COMPRESS=DEFLATE",
     b"UNAUTHENTICATE",
     b"I18NLEVEL=1",
+    b"INPROGRESS",
+    b"UTF8=ACCEPT",
     b"NOTIFY",
     b"XLIST",
     b"CONTEXT=SEARCH",
@@ -112,6 +116,9 @@ AUTHENTICATED: Final = (
     b"ACL",
     b"RIGHTS=kxte",
     b"LIST-MYRIGHTS",
+    b"METADATA",
+    b"METADATA-SERVER",
+    b"LIST-METADATA",
 )
 """After login: one line each, in no order that means anything."""
 
@@ -126,6 +133,7 @@ NEEDED: Final[dict[type, bytes]] = {
     q.GetQuotaRoot: b"QUOTA",
     q.SetQuota: b"QUOTASET",
     **dict.fromkeys(_ACL, b"ACL"),
+    **dict.fromkeys((m.GetMetadata, m.SetMetadata), b"METADATA"),
     c.Namespace: b"NAMESPACE",
     c.Unselect: b"UNSELECT",
     c.Move: b"MOVE",

@@ -48,11 +48,13 @@ class BadSyntax(SoraError):
 class Cursor:
     """A position in a command's arguments; every reading method raises `BadSyntax`."""
 
-    __slots__ = ("_index", "_parts", "_position", "_text", "utf8")
+    __slots__ = ("_index", "_parts", "_position", "_text", "one_charset", "utf8")
 
-    def __init__(self, parts: tuple[bytes, ...], *, utf8: bool = False) -> None:
+    def __init__(self, parts: tuple[bytes, ...], *, utf8: bool = False, one_charset: bool = False) -> None:
         """Begin at the first octet; `utf8`: the client has enabled UTF-8 (RFC 6855 3, RFC 9051 5.1)."""
         self.utf8 = utf8
+        self.one_charset = one_charset
+        """Whether SEARCH may name no charset (RFC 6855 3)."""
         self._parts = parts
         self._index = 0
         self._text = parts[0]

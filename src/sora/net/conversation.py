@@ -54,6 +54,8 @@ class Conversation(Protocol, ABC, Generic[E]):
         self._unpacker: Unpacker | None = None
         self.lost = False
         self.closing = False
+        self.in_pieces = False
+        """Whether something is being sent that nothing else may come into."""
 
     # ------------------------------------------------------------ what a protocol supplies
 
@@ -171,10 +173,14 @@ class Conversation(Protocol, ABC, Generic[E]):
         """Answer with any number of octets, in pieces, each when the peer has taken the one before."""
         if len(data) <= limits.WRITE_PIECE_MAX:
             self.send(data)
-        else:
+            return
+        self.in_pieces = True
+        try:
             for start in range(0, len(data), limits.WRITE_PIECE_MAX):
                 self.send(data[start : start + limits.WRITE_PIECE_MAX])
                 await self.drained()
+        finally:
+            self.in_pieces = False
 
     async def drained(self) -> None:
         """Wait until the peer has taken enough for more to be made, and until others have had their turn.

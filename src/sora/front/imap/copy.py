@@ -34,6 +34,7 @@ async def move(session: ImapProtocol, command: commands.Move) -> Done:
     target = _target(session, command.mailbox)
     left = False
     for start in range(0, len(uids), limits.IMAP_CHANGE_PAGE):
+        session.progress.done, session.progress.goal = start, len(uids)
         page = uids[start : start + limits.IMAP_CHANGE_PAGE]
         moved = await session.services.changer.move(here.mailbox, page, target, session.actor)
         if moved.source:

@@ -246,6 +246,7 @@ async def _list(session: ImapProtocol, plan: Plan, targets: Targets) -> None:
     here, reader = session.here, session.services.reader
     at = 0
     async for listed in reader.listing(here.mailbox.row.id, targets.uids, plan.want):
+        session.progress.done, session.progress.goal = at, len(targets)
         page = list(targets[at : at + reader.listing_page])
         at += reader.listing_page
         if len(listed.uids) != len(page):

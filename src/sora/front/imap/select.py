@@ -76,7 +76,8 @@ async def _list_itself(session: ImapProtocol, name: str) -> None:
     """Send LIST of the mailbox with its attributes, as IMAP4rev2 wants it (RFC 9051 6.3.2)."""
     everything = await session.services.mailboxes.listing(session.signed_in.account)
     names = [listing.Name(row.name, row.special_use, row.subscribed) for row in everything.mailboxes]
-    asked = commands.ListMailboxes(commands.ListKind.LIST, "", patterns=(name,), extended=True)
+    returns = frozenset((commands.Return.SUBSCRIBED, commands.Return.CHILDREN))
+    asked = commands.ListMailboxes(commands.ListKind.LIST, "", patterns=(name,), returns=returns, extended=True)
     for line in listing.answer(asked, names, everything.subscriptions):
         session.send(responses.list_line(b"LIST", line.attributes, line.name, utf8=session.utf8))
 
@@ -108,6 +109,7 @@ async def expunge(session: ImapProtocol, command: commands.Expunge) -> Done:
     gone = 0
     if len(named) > limits.IMAP_CHANGE_PAGE:
         for start in range(0, len(named), limits.IMAP_CHANGE_PAGE):
+            session.progress.done, session.progress.goal = start, len(named)
             page = named[start : start + limits.IMAP_CHANGE_PAGE]
             gone += len(await session.services.changer.expunge(here.mailbox, page, session.actor))
             await session.announce_paced(Expunges.ALLOWED)

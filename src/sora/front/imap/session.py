@@ -20,6 +20,7 @@ from sora.core.errors import ReadOnly, SoraError
 from sora.core.rights import ALL, Rights
 from sora.front.imap import admission
 from sora.front.imap.filters import Client
+from sora.front.imap.progress import LONG, Progress
 from sora.front.imap.services import ImapServices
 from sora.imap import codes, commands, framer, responses, states, uid_only
 from sora.imap.parse import parse
@@ -141,6 +142,7 @@ class ImapProtocol(Conversation[Incoming]):
         self.tag = b""
         """The present command's tag."""
         self._bad = 0
+        self.progress = Progress(self)
         self.notify: Watch | None = None
         """What the client is told of beyond the answers to its commands (RFC 5465)."""
         self._woken = False
@@ -504,11 +506,12 @@ class ImapProtocol(Conversation[Incoming]):
                 done.then()
             if self.user is not None:
                 self._bad = 0
+        self.progress.end()
         if self.user is not None and not self.leaving:
             self.expire_in(self.services.idle_timeout)
 
     async def _carry_out(self, event: framer.Command) -> Done:
-        command = parse(event, utf8=self.utf8)
+        command = parse(event, utf8=self.utf8, one_charset="UTF8=ACCEPT" in self.enabled)
         needed = states.NEEDED.get(type(command))
         unknown = needed is not None and not states.offers(needed, self.capabilities)
         if unknown or isinstance(command, commands.UnknownCommand):
@@ -526,6 +529,8 @@ class ImapProtocol(Conversation[Incoming]):
             self.goodbye(admission.GONE)
             raise Refusal(admission.GONE, b"NONEXISTENT") from None
         self._rights_may_be_old = isinstance(command, commands.Idle)
+        if type(command) in LONG:
+            self.progress.begin()
         if self.notify is None:
             return await handler(self, command)
         self._silent = not self.notify.tells(command)
@@ -555,6 +560,7 @@ class ImapProtocol(Conversation[Incoming]):
         self.send(responses.bye("an internal error; it has been logged"))
 
     def ended(self) -> None:
+        self.wheel.forget(self.progress)
         self.unselect()
         self.stop_notifying()
         self.services.left(self)

@@ -20,6 +20,7 @@ async def store(session: ImapProtocol, command: commands.Store) -> Done:
     targets = session.here.view.resolve(command.numbers, by_uid=command.by_uid)
     refused: list[int] = []
     for start in range(0, len(targets), limits.IMAP_CHANGE_PAGE):
+        session.progress.done, session.progress.goal = start, len(targets)
         refused += await _store(session, command, targets[start : start + limits.IMAP_CHANGE_PAGE])
         if len(targets) > limits.IMAP_CHANGE_PAGE:
             await session.announce_paced(Expunges.FORBIDDEN)
