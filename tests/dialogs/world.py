@@ -21,6 +21,7 @@ from sora.mail.change import Changer
 from sora.mail.deliver import Deliverer
 from sora.mail.live import Live
 from sora.mail.mailboxes import DEFAULTS, MailboxUseCases
+from sora.mail.metadata import MetadataUseCases
 from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
@@ -192,6 +193,9 @@ class Scene:
             orders=Orders(store.messages),
             appender=self.appender,
             sharing=self.shared.sharing,
+            metadata=MetadataUseCases(
+                store.annotations, store.mailboxes, self.shared.sharing, server={"/shared/comment": "A test server"}
+            ),
             quotas=QuotaUseCases(store.quotas, store.accounts, admins=self.dialog.quota_admins),
             watch=QuotaWatch(),
             wheel=self.wheel,

@@ -120,6 +120,10 @@ class LimitReached(SoraError):
     """A named ceiling of `core.limits` was reached; the message says which."""
 
 
+class TooManyAnnotations(LimitReached):
+    """No more annotations, or octets of them, are kept of one mailbox or of the server."""
+
+
 class CharsetUnknown(SoraError):
     """The charset named in a search is not one sora knows."""
 

@@ -123,6 +123,15 @@ KEYWORDS_MAX: Final = 200
 """Different keywords in one mailbox (CVE-2021-33582)."""
 KEYWORDS_PER_MESSAGE_MAX: Final = 50
 
+METADATA_ENTRY_MAX: Final = 1_000
+"""Octets of the name of an annotation (RFC 5464)."""
+METADATA_VALUE_MAX: Final = IMAP_LITERAL_MAX
+"""Octets of an annotation's value: what one literal may have."""
+METADATA_ENTRIES_MAX: Final = 1_000
+"""Annotations of one mailbox, or of the server, that one user sees."""
+METADATA_OCTETS_MAX: Final = 1_048_576
+"""Their octets, names included."""
+
 # LMTP
 LMTP_LINE_MAX: Final = 4_096
 """One command line (RFC 5321 4.5.3.1.4 asks for 512, extensions add; SMTPUTF8 addresses are longer)."""

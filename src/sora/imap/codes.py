@@ -38,6 +38,7 @@ _TABLE: Final[dict[type[BaseException], tuple[bytes, bytes]]] = {
     errors.MessageTooLarge: (b"NO", b"TOOBIG"),
     errors.OverQuota: (b"NO", b"OVERQUOTA"),
     errors.LimitReached: (b"NO", b"LIMIT"),
+    errors.TooManyAnnotations: (b"NO", b"METADATA TOOMANY"),
     errors.CharsetUnknown: (b"NO", responses.bad_charset(KNOWN_CHARSETS)),
     errors.ConfigurationInvalid: (b"NO", b"SERVERBUG"),
     errors.SoraError: (b"NO", b"CANNOT"),

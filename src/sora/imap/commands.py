@@ -13,6 +13,7 @@ from sora.core.flags import Change
 from sora.core.uidset import UidSet
 from sora.imap.acl_parse import AclCommand
 from sora.imap.fetch_items import FetchItem, FetchModifiers
+from sora.imap.metadata_parse import MetadataCommand
 from sora.imap.quota_parse import QuotaCommand
 from sora.imap.resync import Resync
 from sora.imap.search_commands import CancelUpdate, MultiSearch, Search, Sort, Thread
@@ -356,6 +357,7 @@ Command = (
     | Copy
     | Move
     | AclCommand
+    | MetadataCommand
     | QuotaCommand
     | UnknownCommand
 )

@@ -19,6 +19,7 @@ NAMED: Final[dict[str, type[errors.SoraError]]] = {
     "SO009": errors.AccountExists,
     "SO010": errors.NoSuchMessage,
     "SO011": errors.SpecialUseTaken,
+    "SO012": errors.TooManyAnnotations,
 }
 """SQLSTATEs that our own SQL functions raise."""
 

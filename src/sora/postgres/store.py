@@ -9,6 +9,7 @@ from sora.postgres.bodies import PostgresBodies
 from sora.postgres.feed import PostgresFeed
 from sora.postgres.mailboxes import PostgresMailboxes
 from sora.postgres.messages import PostgresMessages
+from sora.postgres.metadata import PostgresAnnotations
 from sora.postgres.opening import SECURED
 from sora.postgres.pool import Pool
 from sora.postgres.quota import PostgresQuotas
@@ -50,6 +51,7 @@ class PostgresStore:
         self.bodies = PostgresBodies(self.database)
         self.audit = PostgresAudit(self.database)
         self.quotas = PostgresQuotas(self.database, quota)
+        self.annotations = PostgresAnnotations(self.database)
         self.grants = PostgresGrants(self.database, quota=quota)
 
     async def start(self) -> None:

@@ -27,6 +27,7 @@ from sora.mail.change import Changer
 from sora.mail.deliver import Deliverer
 from sora.mail.live import Live
 from sora.mail.mailboxes import MailboxUseCases
+from sora.mail.metadata import MetadataUseCases
 from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
@@ -155,6 +156,15 @@ class Servers:
             orders=self.orders,
             appender=self.appender,
             sharing=self.shared.sharing,
+            metadata=MetadataUseCases(
+                store.annotations,
+                store.mailboxes,
+                self.shared.sharing,
+                server={
+                    "/shared/comment": configuration.metadata.comment,
+                    "/shared/admin": configuration.metadata.admin,
+                },
+            ),
             quotas=QuotaUseCases(store.quotas, store.accounts, admins=configuration.quota.admins),
             watch=self.watch,
             wheel=self.wheel,

@@ -15,7 +15,9 @@ from sora.core.criteria import Criteria
 from sora.core.events import FeedLost, MailboxChanged
 from sora.core.ids import AccountId, BodyId, MailboxId, ModSeq, Uid
 from sora.core.ordering import Order
+from sora.store.annotations import Annotations
 from sora.store.grants import Grants
+from sora.store.columns import Fields, Name, Numbers
 from sora.store.model import (
     AccountRow,
     AccountStatus,
@@ -202,6 +204,11 @@ class Messages(Protocol):
         Mailboxes that are gone are absent, and so are those where nothing matches. Raises `LimitReached`.
         """
 
+    def column(
+        self, mailbox: MailboxId, name: Name, *, after: int, uid_max: int, limit: int
+    ) -> "Deferred[Fields | Numbers]":
+        """Read what never changes of the first `limit` messages above `after`: a header field, or a number."""
+
     def order(
         self, mailbox: MailboxId, order: Order, uids: Sequence[int] | None, *, uid_max: int
     ) -> "Deferred[array[int]]":
@@ -304,6 +311,7 @@ class Store(Protocol):
     feed: Feed
     quotas: Quotas
     grants: Grants
+    annotations: Annotations
 
 
 class ObjectStore(Protocol):

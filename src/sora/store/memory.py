@@ -13,6 +13,7 @@ from sora.core.errors import BodyUnavailable, Corrupt, ObjectStoreUnavailable, S
 from sora.core.events import FeedLost
 from sora.core.ids import BodyId, MailboxId
 from sora.core.quota import NO_LIMITS, Limits
+from sora.store.annotations import Annotations
 from sora.store.grants import Grants
 from sora.store.interfaces import Accounts, Audit, Bodies, BodyReader, Feed, Mailboxes, Messages, ObjectStore, Store
 from sora.store.memory_accounts import MemoryAccounts
@@ -20,6 +21,7 @@ from sora.store.memory_audit import MemoryAudit
 from sora.store.memory_bodies import MemoryBodies
 from sora.store.memory_mailboxes import MemoryMailboxes
 from sora.store.memory_messages import MemoryMessages
+from sora.store.memory_metadata import MemoryAnnotations
 from sora.store.memory_quota import MemoryQuotas
 from sora.store.memory_sharing import MemoryGrants
 from sora.store.memory_state import EVERY, Listener, State, fired
@@ -66,6 +68,7 @@ class MemoryStore:
         self.audit: Audit = MemoryAudit(self.state)
         self.feed: Feed = MemoryFeed(self.state)
         self.grants: Grants = MemoryGrants(self.state)
+        self.annotations: Annotations = MemoryAnnotations(self.state)
 
     def lose_feed(self) -> None:
         """Tell every listener that the feed was interrupted, as a lost connection does."""

@@ -11,7 +11,7 @@ from sora.core.config.kinds import NETWORK, Network, many
 from sora.core.config.later import Cluster, Relay, RelayQueue, Sieve
 from sora.core.config.servers import BUILT, ClientFilter, Server, defaults
 from sora.core.config.setting import setting, table, tables
-from sora.core.config.sharing import Quota, SharedMailboxes
+from sora.core.config.sharing import Metadata, Quota, SharedMailboxes
 from sora.core.config.storage import S3, Cleanup, Database, Embedded, LocalCache, Storage, Uploader
 from sora.core.quota import Limits as QuotaLimits
 
@@ -49,6 +49,7 @@ class Configuration:
     servers: dict[str, Server] = attrs.field(factory=defaults)
     quota: Quota = table(Quota)
     shared_mailboxes: SharedMailboxes = table(SharedMailboxes)
+    metadata: Metadata = table(Metadata)
     sieve: Sieve = table(Sieve)
     relay: Relay = table(Relay)
     relay_queue: RelayQueue = table(RelayQueue)

@@ -36,6 +36,16 @@ class Quota:
 
 
 @attrs.frozen(kw_only=True)
+class Metadata:
+    """What the server says of itself in annotations (RFC 5464 6.2.1)."""
+
+    comment: str = setting(TEXT, "", "The entry /shared/comment, for people.", example="Mail of example.org")
+    admin: str = setting(
+        TEXT, "", "The entry /shared/admin: how to reach whoever runs it.", example="mailto:postmaster@example.org"
+    )
+
+
+@attrs.frozen(kw_only=True)
 class SharedMailboxes:
     """Mailboxes that several accounts use (RFC 4314)."""
 

@@ -12,6 +12,7 @@ from sora.mail.append import Appender
 from sora.mail.change import Changer
 from sora.mail.live import Live
 from sora.mail.mailboxes import MailboxUseCases
+from sora.mail.metadata import MetadataUseCases
 from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
@@ -41,6 +42,7 @@ class ImapServices:
     appender: Appender
     quotas: QuotaUseCases
     sharing: Sharing
+    metadata: MetadataUseCases
     watch: QuotaWatch
     wheel: Wheel
     permits_plaintext: Callable[[bool, str], bool]

@@ -1,0 +1,72 @@
+"""The only place for annotations in memory."""
+
+from collections.abc import Mapping, Sequence
+
+from sora.core import limits
+from sora.core.errors import TooManyAnnotations
+from sora.core.ids import AccountId, MailboxId
+from sora.store.annotations import SHARED, Depth, below
+from sora.store.memory_state import State, fired
+
+_Key = tuple[MailboxId, AccountId]
+_NOBODY = AccountId(0)
+_SERVER = MailboxId(0)
+
+
+class MemoryAnnotations:
+    """`store.annotations.Annotations` in memory."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._values: dict[_Key, dict[str, bytes]] = {}
+
+    def _seen(self, mailbox: MailboxId | None, reader: AccountId) -> dict[str, bytes]:
+        if mailbox is not None and mailbox not in self._state.mailboxes:
+            return {}
+        place = mailbox or _SERVER
+        return {**self._values.get((place, _NOBODY), {}), **self._values.get((place, reader), {})}
+
+    @fired
+    def read(
+        self, mailbox: MailboxId | None, reader: AccountId, entries: Sequence[str], depth: Depth
+    ) -> dict[str, bytes]:
+        """Read the named entries, and what is below them, of a mailbox or (None) of the server, ascending."""
+        seen = self._seen(mailbox, reader)
+        return {entry: seen[entry] for entry in sorted(seen) if any(below(entry, name, depth) for name in entries)}
+
+    @fired
+    def read_many(
+        self, mailboxes: Sequence[MailboxId], reader: AccountId, entries: Sequence[str]
+    ) -> dict[MailboxId, dict[str, bytes]]:
+        """Read the named entries of several mailboxes; those without any are absent."""
+        found = {}
+        for mailbox in mailboxes:
+            seen = self._seen(mailbox, reader)
+            named = {entry: seen[entry] for entry in entries if entry in seen}
+            if named:
+                found[mailbox] = named
+        return found
+
+    @fired
+    def write(self, mailbox: MailboxId | None, reader: AccountId, values: Mapping[str, bytes | None]) -> None:
+        """Set entries all or none; None removes one."""
+        if mailbox is not None:
+            self._state.mailbox(mailbox)
+        after = {
+            **self._seen(mailbox, reader),
+            **{entry: value for entry, value in values.items() if value is not None},
+        }
+        for entry, value in values.items():
+            if value is None:
+                after.pop(entry, None)
+        octets = sum(len(entry.encode()) + len(value) for entry, value in after.items())
+        too_much = len(after) > limits.METADATA_ENTRIES_MAX or octets > limits.METADATA_OCTETS_MAX
+        if too_much and any(value is not None for value in values.values()):
+            raise TooManyAnnotations("too many annotations, or too much in them")
+        for entry, value in values.items():
+            whose = _NOBODY if entry.startswith(SHARED) else reader
+            kept = self._values.setdefault((mailbox or _SERVER, whose), {})
+            if value is None:
+                kept.pop(entry, None)
+            else:
+                kept[entry] = value
