@@ -167,14 +167,21 @@ def offers(name: bytes, shown: bytes) -> bool:
 
 @cache
 def capabilities(
-    state: State, *, plaintext_permitted: bool, starttls: bool = False, hidden: frozenset[bytes] = frozenset()
+    state: State,
+    *,
+    plaintext_permitted: bool,
+    starttls: bool = False,
+    hidden: frozenset[bytes] = frozenset(),
+    append_max: int | None = None,
 ) -> bytes:
     """Return the capability list of a state without the `hidden` ones, which are in capitals.
 
-    LITERAL- stands in for a hidden LITERAL+ (RFC 7888 5: never both).
+    LITERAL- stands in for a hidden LITERAL+ (RFC 7888 5: never both). `append_max` is the limit of all mailboxes
+    (RFC 7889 2), which is not said if it is None.
     """
-    shown = [
-        b"LITERAL-" if name == b"LITERAL+" and b"LITERAL+" in hidden else name
-        for name in advertised(state, plaintext_permitted=plaintext_permitted, starttls=starttls)
-    ]
-    return b" ".join(name for name in shown if name.upper() not in hidden)
+    names = advertised(state, plaintext_permitted=plaintext_permitted, starttls=starttls)
+    shown = [b"LITERAL-" if name == b"LITERAL+" and b"LITERAL+" in hidden else name for name in names]
+    shown = [name for name in shown if name.upper() not in hidden]
+    if append_max is not None:
+        shown = [b"APPENDLIMIT=%d" % append_max if name == b"APPENDLIMIT" else name for name in shown]
+    return b" ".join(shown)

@@ -10,16 +10,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sora.auth.login import SignedIn
 from sora.core import limits
 from sora.core.errors import ReadOnly, SoraError
-from sora.core.rights import ALL, Rights
 from sora.front.imap import admission
-from sora.front.imap.filters import Client
+from sora.front.imap.peer import Incoming, Peer, Wake
 from sora.front.imap.progress import LONG, Progress
 from sora.front.imap.services import ImapServices
 from sora.imap import codes, commands, framer, responses, states, uid_only
@@ -28,23 +27,15 @@ from sora.imap.resync import runs
 from sora.imap.tokens import BadSyntax
 from sora.imap.view import Announcement, Expunges, SessionView
 from sora.mail.live import OpenMailbox
-from sora.net.conversation import Conversation
 from sora.observe import log as lines
 from sora.observe import metrics
 from sora.store.model import Actor
-from sora.wire import client_hello
 
 if TYPE_CHECKING:
     from sora.front.imap.context import Contexts
     from sora.front.imap.notify import Watch
 
 
-@attrs.frozen
-class Wake:
-    """Something happened to the selected mailbox, or to the server: look at it."""
-
-
-Incoming = framer.Event | Wake
 _LINES_AT_ONCE: Final = 5_000
 """Untagged lines written before others have their turn."""
 _STOPPING: Final = "the server is stopping, please reconnect"
@@ -105,34 +96,21 @@ def handles(kind: type) -> Callable[[Run[C]], Run[C]]:
     return register
 
 
-class ImapProtocol(Conversation[Incoming]):
+class ImapProtocol(Peer):
     """One client's connection."""
 
     log = Logger()
 
     def __init__(self, services: ImapServices, *, secure: bool, peer: str, refusal: str | None = None) -> None:
         """Serve a peer, or say BYE with the reason of a `refusal`."""
-        super().__init__(services.wheel)
+        super().__init__(services, secure=secure, peer=peer)
         self._refusal = refusal
-        self.services = services
-        self.in_tls = secure
-        self.peer = peer
         self.user: SignedIn | None = None
         self.selected: Selected | None = None
         self.condstore = False
         """Whether MODSEQ is to be announced (RFC 7162 3.1)."""
         self.enabled: set[str] = set()
         """What ENABLE has switched on, in capitals."""
-        self.hidden = services.hidden
-        """Capabilities, in capitals, that this client is not to see or use."""
-        self.framer = self._new_framer()
-        self.client = Client()
-        """What it says it is, and what its TLS says."""
-        self._heard: Deferred[None] | None = None
-        self.rights: Rights = ALL
-        """What the user may do in the selected mailbox."""
-        self._rights_may_be_old = False
-        """Whether the present command waits so long that they have to be looked at again: IDLE."""
         self.leaving = False
         self.idling = False
         self._busy = False
@@ -152,11 +130,6 @@ class ImapProtocol(Conversation[Incoming]):
         self._on_end: list[Callable[[ImapProtocol], None]] = []
 
     # ------------------------------------------------------------ what command families use
-
-    @property
-    def plaintext(self) -> bool:
-        """Whether a password may be sent on this connection."""
-        return self.services.permits_plaintext(self.in_tls, self.peer)
 
     @property
     def state(self) -> states.State:
@@ -193,18 +166,18 @@ class ImapProtocol(Conversation[Incoming]):
     def capabilities(self) -> bytes:
         """The capability list of the present state."""
         if self.user is not None:
-            return states.capabilities(states.State.AUTHENTICATED, plaintext_permitted=True, hidden=self.hidden)
+            return states.capabilities(
+                states.State.AUTHENTICATED,
+                plaintext_permitted=True,
+                hidden=self.hidden,
+                append_max=self.services.append_max,
+            )
         return states.capabilities(
             states.State.NOT_AUTHENTICATED,
             plaintext_permitted=self.plaintext,
             starttls=self.starttls,
             hidden=self.hidden,
         )
-
-    @property
-    def starttls(self) -> bool:
-        """Whether TLS can be begun on this connection."""
-        return self.services.certificates is not None and not (self.in_tls or self.compressing)
 
     def offers(self, name: str) -> bool:
         """Tell whether a capability, in capitals, is advertised now: what is not advertised is not accepted."""
@@ -220,47 +193,10 @@ class ImapProtocol(Conversation[Incoming]):
         """Whether strings and names are UTF-8 in both directions (RFC 6855 3, RFC 9051 5.1)."""
         return "UTF8=ACCEPT" in self.enabled or "IMAP4REV2" in self.enabled
 
-    def recognize(self, client: Client) -> bool:
-        """Remember what the client is, and hide from it what the operator wants; tells whether that is news."""
-        self.client = client
-        hidden = self.services.hidden
-        for one in self.services.filters:
-            if one.fits(client):
-                hidden |= one.hidden
-                if not one.hidden <= self.hidden:
-                    names = b" ".join(sorted(one.hidden)).decode("ascii")
-                    self.log.info(
-                        "{caps} is hidden from {client}: {reason}", caps=names, client=client, reason=one.reason
-                    )
-        news, self.hidden = hidden != self.hidden, hidden
-        self.framer.any_size_unasked = b"LITERAL+" not in hidden
-        return news
-
-    @property
-    def overhears(self) -> bool:
-        """Whether `overhear` wants to be given the ClientHello; the transport asks."""
-        return self.services.overhears
-
-    def overhear(self, data: bytes) -> bool:
-        """Look at the first octets of TLS, none if they are given up; tells whether no more are wanted."""
-        try:
-            hello = client_hello.read(data)
-        except ValueError:
-            hello = None
-        else:
-            if hello is None and data:
-                return False
-        if hello is not None:
-            self.recognize(attrs.evolve(self.client, ja4=hello.ja4))
-        if self._heard is not None:
-            heard, self._heard = self._heard, None
-            heard.callback(None)
-        return True
-
     def begin_tls(self) -> None:
         """Begin TLS, as a new connection in all but its deadline (RFC 3501 6.2.1)."""
         if self.services.certificates is not None:
-            self.framer = self._new_framer()
+            self.framer = self.new_framer()
             self.enabled.clear()
             self.secure(self.services.certificates)
             self.in_tls = True
@@ -281,10 +217,6 @@ class ImapProtocol(Conversation[Incoming]):
             self.notify.stop()
             self.notify = None
         self._silent = False
-
-    def _new_framer(self) -> framer.Framer:
-        plus = b"LITERAL+" not in self.hidden
-        return framer.Framer(append_max=self.services.append_max, any_size_unasked=plus)
 
     def wake(self) -> None:
         """Have a waiting IDLE, or NOTIFY, look what is new; whoever does not wait looks after its next command."""
@@ -439,10 +371,7 @@ class ImapProtocol(Conversation[Incoming]):
             self.send(responses.bye(self._refusal, code=b"LIMIT"))
             return
         self.expire_in(limits.UNAUTHENTICATED_TIME_MAX)
-        if self.in_tls and self.overhears:
-            # What the greeting shows depends on who is greeted.
-            self._heard = Deferred()
-            await self._heard
+        await self.introduced()
         self.send(responses.greeting(self.capabilities, self.services.greeting))
         while not self.leaving:
             event = await self.receive()
