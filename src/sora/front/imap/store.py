@@ -35,6 +35,7 @@ async def _store(session: ImapProtocol, command: commands.Store, targets: Target
     uids = tuple(targets.uids)
     change = FlagChange(uids, command.change, command.flags, command.keywords, command.unchanged_since)
     stored = (await session.services.changer.store(here.mailbox, [change]))[0]
+    await session.drained()
     now = stored.columns
     own = OwnStore(now.uids, now.modseqs, command.change, command.flags, command.keywords)
     answered = here.view.stored(own, version=here.mailbox.version, silent=command.silent)
@@ -49,6 +50,7 @@ async def _store(session: ImapProtocol, command: commands.Store, targets: Target
             shape.append(responses.SHAPE_MODSEQ)
             columns.append(here.view.modseqs(answered))
         session.send(session.fetch_lines(answered, shape, columns))
+        await session.drained()
     if command.silent and session.condstore:
         _send_modseqs(session, stored, {uid for _, uid in answered})
     refused = set(stored.refused)
