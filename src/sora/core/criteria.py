@@ -1,7 +1,7 @@
 """What a search asks for: a flat program in postfix order, so that no reader of it recurses.
 
-RFC 3501 6.4.4, RFC 5032, RFC 6203, RFC 8474, RFC 8514. The IMAP parser makes it, the stores evaluate it. `And(n)`, `Or(n)` and `Not()` take
-their operands from what stands before them. Text is already decoded and folded (`core.text.fold`).
+RFC 3501 6.4.4, RFC 5032, RFC 6203, RFC 8474, RFC 8514. The IMAP parser makes it, the stores evaluate it. `And(n)`,
+`Or(n)` and `Not()` take their operands from what stands before them. Text is already decoded and folded (`core.text.fold`).
 """
 
 from datetime import UTC, date, datetime, timedelta

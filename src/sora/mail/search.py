@@ -32,6 +32,7 @@ from sora.imap.view import SessionView
 from sora.mail import search_view
 from sora.mail.live import OpenMailbox
 from sora.mail.read import Message, MessageReader
+from sora.mail.search_columns import KeptColumns, named
 from sora.mail.search_text import WholeText, whole
 from sora.store.evaluate import Facts, evaluate
 from sora.store.interfaces import BodyReader, Messages
@@ -63,6 +64,7 @@ class Searcher:
         self._reader = MessageReader(messages, bodies)
         self._background = background
         self._now = now
+        self._columns = KeptColumns(messages)
 
     async def search(self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria) -> list[int]:
         """Return the UIDs that match, ascending; only of messages the client was told of.
@@ -74,13 +76,26 @@ class Searcher:
             return search_view.search(resolved, view.columns(mailbox.version))
         if not view.count:
             return []
-        found = await self._messages.search(
-            mailbox.row.id, resolved, recent_from=Uid(view.recent_from), uid_max=view.last_uid
-        )
-        uids = list(found.uids)
-        if found.undecided:
-            uids = sorted({*uids, *await self._decide(mailbox, view, resolved, list(found.undecided))})
-        return view.told(uids)
+        kept = await self._kept(mailbox, view, resolved)
+        if kept is None:
+            found = await self._messages.search(
+                mailbox.row.id, resolved, recent_from=Uid(view.recent_from), uid_max=view.last_uid
+            )
+            kept = view.told(found.uids), list(found.undecided)
+        uids, undecided = kept
+        if undecided:
+            uids = sorted({*uids, *await self._decide(mailbox, view, resolved, undecided)})
+        return uids
+
+    async def _kept(
+        self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria
+    ) -> tuple[list[int], list[int]] | None:
+        """Answer from the view and kept columns: what matches, and what only bytes can decide; None if they lack."""
+        here, steps = mailbox.row.id, search_view.others(criteria)
+        if any(named(step) is None for step in steps) or not await self._columns.prepare(here, steps, view.uids):
+            return None
+        known = view.columns(mailbox.version)
+        return search_view.judge(criteria, known, self._columns.decide(here, known.uids))
 
     async def scores(
         self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria, uids: Sequence[int]

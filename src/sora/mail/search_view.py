@@ -1,4 +1,4 @@
-"""The only place where criteria are answered from a session's view alone: flags, UIDs, modseqs.
+"""The only place where criteria are answered from a session's view: flags, UIDs, modseqs, and columns that are kept.
 
 All messages at once: a step's result is one big integer with an octet of 0 or 1 for each message, so that
 a hundred thousand messages cost a few operations on whole columns.
@@ -6,6 +6,7 @@ a hundred thousand messages cost a few operations on whole columns.
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from itertools import compress
 
 from sora.core import criteria as keys
@@ -15,6 +16,8 @@ from sora.imap.view import Known
 _PLAIN = (
     keys.All | keys.Flag | keys.Keyword | keys.Recent | keys.Uids | keys.ModSeqAtLeast | keys.And | keys.Or | keys.Not
 )
+Decide = Callable[[keys.Step], tuple[int, int] | None]
+"""Returns which messages match a step, and which may; None if that is not known here."""
 
 
 def answerable(criteria: keys.Criteria) -> bool:
@@ -22,32 +25,58 @@ def answerable(criteria: keys.Criteria) -> bool:
     return all(isinstance(step, _PLAIN) for step in criteria.steps)
 
 
+def others(criteria: keys.Criteria) -> list[keys.Step]:
+    """Return the steps that the view cannot answer."""
+    return [step for step in criteria.steps if not isinstance(step, _PLAIN)]
+
+
 def search(criteria: keys.Criteria, known: Known) -> list[int]:
     """Return the UIDs that match, ascending. Raises `ValueError` if the criteria are not `answerable`."""
+    found = judge(criteria, known, lambda step: None)
+    if found is None:
+        raise ValueError("the view cannot answer this")
+    return found[0]
+
+
+def judge(criteria: keys.Criteria, known: Known, decide: Decide) -> tuple[list[int], list[int]] | None:
+    """Return the UIDs that match and those that may, ascending; None if `decide` does not know a step."""
     count = len(known.uids)
     everything = int.from_bytes(b"\1" * count, "little")
-    stack: list[int] = []
+    stack: list[tuple[int, int]] = []
     for step in criteria.steps:
         match step:
             case keys.And(operands):
-                result = everything
+                yes = maybe = everything
                 for _ in range(operands):
-                    result &= stack.pop()
+                    one, perhaps = stack.pop()
+                    yes, maybe = yes & one, maybe & perhaps
             case keys.Or(operands):
-                result = 0
+                yes = maybe = 0
                 for _ in range(operands):
-                    result |= stack.pop()
+                    one, perhaps = stack.pop()
+                    yes, maybe = yes | one, maybe | perhaps
             case keys.Not():
-                result = everything ^ stack.pop()
+                one, perhaps = stack.pop()
+                yes, maybe = everything ^ perhaps, everything ^ one
             case keys.All():
-                result = everything
-            case _:
-                result, wanted = _chosen(step, known)
+                yes = maybe = everything
+            case _ if isinstance(step, _PLAIN):
+                yes, wanted = _chosen(step, known)
                 if not wanted:
-                    result ^= everything
-        stack.append(result)
-    (mask,) = stack
-    return list(compress(known.uids, mask.to_bytes(count, "little")))
+                    yes ^= everything
+                maybe = yes
+            case _:
+                decided = decide(step)
+                if decided is None:
+                    return None
+                yes, maybe = decided
+        stack.append((yes, maybe))
+    ((yes, maybe),) = stack
+    undecided = maybe ^ yes
+    return (
+        list(compress(known.uids, yes.to_bytes(count, "little"))),
+        list(compress(known.uids, undecided.to_bytes(count, "little"))) if undecided else [],
+    )
 
 
 def _chosen(step: keys.Step, known: Known) -> tuple[int, bool]:

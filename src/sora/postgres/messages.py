@@ -14,7 +14,7 @@ from sora.core.ids import EmailId, MailboxId, ModSeq, ThreadId, Uid
 from sora.core.ordering import Order
 from sora.core.quota import NO_LIMITS
 from sora.core.quota import Limits as QuotaLimits
-from sora.postgres import listing, ordering, whole
+from sora.postgres import columns, listing, ordering, whole
 from sora.postgres.arrivals import Arrivals
 from sora.postgres.flags import Flags
 from sora.postgres.mailboxes import actor_parameters
@@ -22,6 +22,7 @@ from sora.postgres.rows import body_ref, numbers
 from sora.postgres.search import search, search_many
 from sora.postgres.statement import Statement, integers
 from sora.postgres.work import Database
+from sora.store.columns import Fields, Name, Numbers
 from sora.store.model import (
     Actor,
     Copied,
@@ -220,6 +221,11 @@ class PostgresMessages:
     def search_many(self, mailboxes: Sequence[MailboxId], criteria: Criteria) -> "Deferred[dict[MailboxId, Found]]":
         """Evaluate criteria over all messages of each mailbox, in one statement."""
         return search_many(self._database, mailboxes, criteria)
+
+    @deferred
+    async def column(self, mailbox: MailboxId, name: Name, *, after: int, uid_max: int, limit: int) -> Fields | Numbers:
+        """Read what never changes of the first `limit` messages above `after`: a header field, or a number."""
+        return await columns.read(self._database, mailbox, name, after=after, uid_max=uid_max, limit=limit)
 
     @deferred
     async def order(

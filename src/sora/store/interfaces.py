@@ -16,8 +16,8 @@ from sora.core.events import FeedLost, MailboxChanged
 from sora.core.ids import AccountId, BodyId, MailboxId, ModSeq, Uid
 from sora.core.ordering import Order
 from sora.store.annotations import Annotations
-from sora.store.grants import Grants
 from sora.store.columns import Fields, Name, Numbers
+from sora.store.grants import Grants
 from sora.store.model import (
     AccountRow,
     AccountStatus,

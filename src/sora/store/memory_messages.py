@@ -12,7 +12,8 @@ from sora.core.errors import NoSuchMessage, SoraError, UidsExhausted
 from sora.core.flags import DELETED, Change
 from sora.core.ids import BodyId, EmailId, MailboxId, ModSeq, Uid
 from sora.core.ordering import Order
-from sora.store.memory_ordering import ordered, thread_rows
+from sora.store.columns import Fields, Name, Numbers
+from sora.store.memory_ordering import column, ordered, thread_rows
 from sora.store.memory_quota import admit
 from sora.store.memory_search import search, search_alone
 from sora.store.memory_state import Arrival, State, StoredBody, StoredMailbox, StoredMessage, fired
@@ -259,6 +260,12 @@ class MemoryMessages:
         there = {one: self._state.mailboxes[one] for one in mailboxes if one in self._state.mailboxes}
         found = {one: search_alone(criteria, stored) for one, stored in there.items()}
         return {one: result for one, result in found.items() if result.uids or result.undecided}
+
+    @fired
+    def column(self, mailbox: MailboxId, name: Name, *, after: int, uid_max: int, limit: int) -> Fields | Numbers:
+        """Read what never changes of the first `limit` messages above `after`: a header field, or a number."""
+        chosen = [message for message in self._some(mailbox, None, uid_max) if message.uid > after]
+        return column(chosen[:limit], name)
 
     @fired
     def order(self, mailbox: MailboxId, order: Order, uids: Sequence[int] | None, *, uid_max: int) -> "array[int]":

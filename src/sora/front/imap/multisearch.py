@@ -99,36 +99,22 @@ def _tell(
 
 def named(listing: Listing, sources: Sequence[tuple[Source, tuple[str, ...]]]) -> list[MailboxRow]:
     """Return the mailboxes that sources name, each once, in the order of their names."""
-    subscribed = set(listing.subscriptions)
-    whole: set[str] = set()
-    trees: set[str] = set()
-    levels: set[str] = set()
-    personal = False
-    for source, names in sources:
-        match source:
-            case Source.PERSONAL:
-                personal = True
-            case Source.INBOXES:
-                whole.add(INBOX)
-            case Source.SUBSCRIBED:
-                whole |= subscribed
-            case Source.SUBTREE:
-                trees.update(names)
-            case Source.SUBTREE_ONE:
-                levels.update(names)
-            case Source.MAILBOXES:
-                whole.update(names)
-            case Source.SELECTED:
-                pass
+    names: dict[Source, set[str]] = {source: set() for source in Source}
+    for source, more in sources:
+        names[source].update(more)
+    asked = {source for source, _ in sources}
+    whole, trees, levels = names[Source.MAILBOXES], names[Source.SUBTREE], names[Source.SUBTREE_ONE]
+    if Source.INBOXES in asked:
+        whole.add(INBOX)
+    if Source.SUBSCRIBED in asked:
+        whole.update(listing.subscriptions)
 
     def wanted(name: str) -> bool:
         parent = name.rpartition(SEPARATOR)[0]
-        if personal or name in whole or name in trees or name in levels or parent in levels:
+        if Source.PERSONAL in asked or any(name in these for these in (whole, trees, levels)) or parent in levels:
             return True
-        while parent:
-            if parent in trees:
-                return True
+        while parent and parent not in trees:
             parent = parent.rpartition(SEPARATOR)[0]
-        return False
+        return bool(parent)
 
     return [row for row in listing.mailboxes if wanted(row.name)]
