@@ -12,6 +12,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from sora.auth.build import authenticator
 from sora.core.config.access import Auth
 from sora.core.errors import AuthenticationFailed
+from sora.core.quota import Limits
 from sora.disk.bodies import DirectoryObjectStore
 from tests.contract.mail import new_message
 from tests.integration.database import DatabaseTests
@@ -109,6 +110,46 @@ class AdminTests(DatabaseTests):
     async def test_a_database_that_is_away_is_a_temporary_failure(self) -> None:
         self.config.write_text('[database]\nhosts = ["127.0.0.1"]\nport = 1\nconnect_timeout = "1s"\n')
         await self.admin("accounts", "list", code=75)
+
+    async def test_quotas_are_set_shown_and_taken_away(self) -> None:
+        await self.admin("accounts", "create", "--email", USER, "--password", "pass", "--quota", "64kb")
+        out = await self.admin("quota", "show", "--email", USER)
+        self.assertIn("storage:    0 octets of 64kb", out)
+        await self.admin("quota", "set", "--email", USER, "--messages", "2", "--storage", "none")
+        usage = json.loads(await self.admin("quota", "show", "--email", USER, "--json"))
+        self.assertEqual(usage["limits"], {"storage": None, "messages": 2, "mailboxes": None})
+        await self.admin("accounts", "update", "--email", USER, "--quota", "1gb")
+        account = (await self.store.accounts.row(USER)).id
+        self.assertEqual((await self.store.quotas.usage(account)).limits, Limits(storage=2**30, messages=2))
+        await self.admin("quota", "clear", "--email", USER)
+        self.assertFalse((await self.store.quotas.usage(account)).limits)
+        await self.admin("quota", "set", "--domain", "example.com", "--storage", "10gb")
+        self.assertIn("of 10gb", await self.admin("quota", "show", "--domain", "example.com"))
+        await self.admin("quota", "show", code=2)
+        await self.admin("quota", "set", "--email", USER, "--storage", "much", code=2)
+
+    async def test_mailboxes_are_shared_with_accounts_and_groups(self) -> None:
+        for user in (USER, "other@example.com"):
+            await self.admin("accounts", "create", "--email", user, "--password", "pass")
+        await self.admin("groups", "create", "--group", "$sales@example.com")
+        await self.admin("groups", "add", "--group", "sales@example.com", "--email", "other@example.com")
+        self.assertEqual((await self.admin("groups", "list")).split(), ["$sales@example.com", "other@example.com"])
+        which = ("--email", USER, "--mailbox", "Archive")
+        await self.admin("acl", "grant", *which, "--identifier", "$sales@example.com", "--rights", "lrs")
+        await self.admin("acl", "grant", *which, "--identifier", "nobody@example.com", "--rights", "lrs", code=1)
+        await self.admin("acl", "grant", *which, "--identifier", "anyone", "--rights", "lq", code=2)
+        self.assertEqual((await self.admin("acl", "list", *which)).split(), ["$sales@example.com", "lrs"])
+        other = (await self.store.accounts.row("other@example.com")).id
+        self.assertEqual((await self.store.grants.seen(other, "user", "Archive")).rights, frozenset("lrs"))
+        await self.admin("acl", "revoke", *which, "--identifier", "$sales@example.com")
+        self.assertEqual(await self.admin("acl", "list", *which), "")
+        place = ("--domain", "example.com", "--mailbox", "Sales")
+        await self.admin("shared", "create", *place, "--email", USER, "--rights", "lra")
+        self.assertIn("Sales", await self.admin("shared", "list", "--domain", "example.com"))
+        self.assertEqual((await self.admin("acl", "list", *place)).split(), [USER, "lra"])
+        await self.admin("check")
+        await self.admin("shared", "delete", *place, "--yes")
+        await self.admin("groups", "delete", "--group", "$sales@example.com", "--yes")
 
 
 def _reactor() -> object:

@@ -29,6 +29,8 @@ SELECT 'account ' || x.id, 'no primary address', ARRAY[x.id] FROM accounts AS x
 SELECT 'account ' || x.id, 'no INBOX', ARRAY[x.id] FROM accounts AS x
  WHERE x.id > %(after)s AND x.id <= %(upto)s AND x.status <> 'deleted'
    AND NOT EXISTS (SELECT FROM mailboxes AS b WHERE b.account_id = x.id AND b.name = 'INBOX')
+   -- Whom a domain's own mailboxes belong to gets no mail.
+   AND NOT EXISTS (SELECT FROM addresses AS a WHERE a.account_id = x.id AND starts_with(a.address, '(shared)@'))
 """,
     },
     "mailboxes": {

@@ -1,9 +1,10 @@
-"""Builds the background jobs of a configuration on open storage: what uploads, what collects."""
+"""Builds the background jobs of a configuration on open storage: what uploads, collects, and counts domains."""
 
 from typing import Any
 
 from sora.core.config.model import Configuration
 from sora.jobs.collect import Collector
+from sora.jobs.quota import DomainCounter
 from sora.jobs.upload import Uploader
 from sora.service.storage import Storage
 
@@ -15,16 +16,19 @@ class Background:
         """Build them; nothing runs before `start`."""
         self.uploader = _uploader(configuration, storage, reactor)
         self.collector = _collector(configuration, storage, reactor)
+        self.counter = DomainCounter(
+            storage.store.quotas, clock=reactor, interval=configuration.quota.domain_interval
+        )
 
     def start(self) -> None:
         """Begin."""
-        for job in (self.uploader, self.collector):
+        for job in (self.uploader, self.collector, self.counter):
             if job is not None:
                 job.startService()
 
     async def stop(self) -> None:
         """Let uploads in flight end within the limit, and begin nothing more."""
-        for job in (self.uploader, self.collector):
+        for job in (self.uploader, self.collector, self.counter):
             if job is not None and job.running:
                 await job.stopService()
 

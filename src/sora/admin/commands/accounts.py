@@ -5,6 +5,8 @@ from typing import Final
 
 import click
 
+from sora.admin.commands.addresses import canonical
+from sora.admin.commands.quota import changed, size_or_none
 from sora.admin.invocation import Invocation, Storage, config_option, json_option, pass_invocation, print_json, refuse
 from sora.admin.password_input import given_password, hashed, password_options
 from sora.core import address as addresses
@@ -21,25 +23,29 @@ def _default_mailboxes() -> tuple[NewMailbox, ...]:
     return tuple(DEFAULTS)
 
 
-def _canonical(text: str) -> str:
-    try:
-        parsed = addresses.parse(text)
-    except AddressInvalid as error:
-        raise click.BadParameter(f"{text}: {error}") from None
-    if parsed.detail is not None:
-        raise click.BadParameter(f"{text}: an account's address has no {addresses.DETAIL_SEPARATOR}detail")
-    return str(parsed)
-
-
 def _address(_: click.Context, __: click.Parameter, value: str) -> str:
-    return _canonical(value)
+    return canonical(value)
 
 
 def _addresses(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(_canonical, values))
+    return tuple(map(canonical, values))
 
 
 email_option = click.option("--email", callback=_address, required=True, help="The account's address.")
+
+
+quota_option = click.option(
+    "--quota",
+    callback=size_or_none,
+    help="Octets that its messages may have (64mb, 10gb), or none; see `sora-admin quota`.",
+)
+
+
+async def _set_quota(storage: Storage, email: str, quota: int | None) -> None:
+    if quota is not None:
+        account = (await storage.store.accounts.row(email)).id
+        had = (await storage.store.quotas.usage(account)).limits
+        await storage.store.quotas.limit(account, changed(had, storage=quota, messages=None, mailboxes=None))
 
 
 @click.group()
@@ -55,6 +61,7 @@ def accounts() -> None:
 @click.option(
     "--alias", "aliases", callback=_addresses, multiple=True, help="Another address of the account (repeatable)."
 )
+@quota_option
 @json_option
 @pass_invocation
 def create(
@@ -64,6 +71,7 @@ def create(
     password: str | None,
     password_stdin: bool,
     aliases: tuple[str, ...],
+    quota: int | None,
     as_json: bool,
 ) -> None:
     """Create an account with its usual mailboxes."""
@@ -77,6 +85,7 @@ def create(
             await storage.store.accounts.create(email, password_hash, mailboxes, aliases=aliases)
         except AccountExists as error:
             raise AccountExists(f"{error}; `sora-admin accounts update` changes an account") from None
+        await _set_quota(storage, email, quota)
         return await storage.store.accounts.row(email)
 
     row = invocation.with_storage(work)
@@ -158,6 +167,7 @@ def show(invocation: Invocation, *, email: str, as_json: bool) -> None:
 @click.option("--prompt", is_flag=True, help="Ask for a new password.")
 @click.option("--add-alias", "added", callback=_addresses, multiple=True, help="Give the account another address.")
 @click.option("--remove-alias", "removed", callback=_addresses, multiple=True, help="Take an address away.")
+@quota_option
 @click.option("--status", type=click.Choice(["active", "suspended"]), help="Suspend, or make active (again).")
 @json_option
 @pass_invocation
@@ -171,11 +181,12 @@ def update(
     added: tuple[str, ...],
     removed: tuple[str, ...],
     status: str | None,
+    quota: int | None,
     as_json: bool,
 ) -> None:
     """Change an account: its password (which ends what was remembered of the old one), aliases, status."""
     cost = invocation.configuration().auth.bcrypt_cost
-    nothing_else = not (added or removed or status)
+    nothing_else = not (added or removed or status or quota is not None)
     secret = given_password(password, password_stdin, required=prompt or nothing_else)
     password_hash = None if secret is None else hashed(secret, cost)
 
@@ -194,6 +205,7 @@ def update(
             await store.set_password(row.id, password_hash)
         if status is not None:
             await store.set_status(row.id, AccountStatus(status))
+        await _set_quota(storage, email, quota)
         return await store.row(email)
 
     row = invocation.with_storage(work)

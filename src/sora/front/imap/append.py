@@ -2,6 +2,7 @@
 
 from sora.core.errors import SoraError
 from sora.front.imap.catenate import mails
+from sora.front.imap.quota import warn
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
 from sora.store.model import Inserted, Named
@@ -18,6 +19,7 @@ async def append(session: ImapProtocol, command: commands.Append) -> Done:
         domain=user.address.rpartition("@")[2],
     )
     session.services.wake_uploader()
+    warn(session, command.mailbox, inserted)
     await show(session, command.mailbox, inserted[-1])
     return Done("APPEND completed", responses.append_uid(inserted[0].uid_validity, [one.uid for one in inserted]))
 
