@@ -37,6 +37,7 @@ _TABLE: Final[dict[type[BaseException], tuple[bytes, bytes]]] = {
     errors.UidsExhausted: (b"NO", b"ALERT"),
     errors.MessageTooLarge: (b"NO", b"TOOBIG"),
     errors.OverQuota: (b"NO", b"OVERQUOTA"),
+    errors.OverQuotaForGood: (b"NO", b"OVERQUOTA"),
     errors.LimitReached: (b"NO", b"LIMIT"),
     errors.TooManyAnnotations: (b"NO", b"METADATA TOOMANY"),
     errors.CharsetUnknown: (b"NO", responses.bad_charset(KNOWN_CHARSETS)),

@@ -12,5 +12,5 @@ async def compress(session: ImapProtocol, command: Compress) -> Done:
     if session.compressing:
         raise Refusal("DEFLATE is active already", b"COMPRESSIONACTIVE")
     if session.framer.ahead:
-        raise Refusal("nothing may follow COMPRESS before its answer", bad=True)
+        raise Refusal("nothing may follow COMPRESS before its answer", b"CLIENTBUG", bad=True)
     return Done("DEFLATE active", then=session.compress)

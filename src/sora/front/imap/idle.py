@@ -1,6 +1,7 @@
 """Waiting for news: IDLE (RFC 2177). Nothing is polled; the change feed wakes the session."""
 
-from sora.front.imap.session import Done, ImapProtocol, Refusal, Wake, handles
+from sora.front.imap.peer import Wake
+from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import commands, framer, responses
 from sora.imap.view import Expunges
 

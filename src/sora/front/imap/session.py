@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from sora.auth.login import SignedIn
 from sora.core import limits
 from sora.core.errors import ReadOnly, SoraError
+from sora.core.rights import ALL, Rights
 from sora.front.imap import admission
 from sora.front.imap.peer import Incoming, Peer, Wake
 from sora.front.imap.progress import LONG, Progress
@@ -111,6 +112,10 @@ class ImapProtocol(Peer):
         """Whether MODSEQ is to be announced (RFC 7162 3.1)."""
         self.enabled: set[str] = set()
         """What ENABLE has switched on, in capitals."""
+        self.rights: Rights = ALL
+        """What the user may do in the selected mailbox."""
+        self._rights_may_be_old = False
+        """Whether the present command waits so long that they have to be looked at again: IDLE."""
         self.leaving = False
         self.idling = False
         self._busy = False

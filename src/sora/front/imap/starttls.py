@@ -12,5 +12,5 @@ async def start_tls(session: ImapProtocol, command: commands.StartTls) -> Done:
     if session.framer.ahead or session.pending:
         session.log.warn("octets came behind STARTTLS: the connection is closed")
         session.leaving = True
-        raise Refusal("nothing may follow STARTTLS before its answer", bad=True)
+        raise Refusal("nothing may follow STARTTLS before its answer", b"CLIENTBUG", bad=True)
     return Done("begin TLS now", then=session.begin_tls)
