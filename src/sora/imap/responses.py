@@ -409,6 +409,11 @@ def piece_raw(name: bytes, value: bytes) -> bytes:
     return b"%b %b" % (name, value)
 
 
+def preview(text: bytes) -> bytes:
+    """Write the text of PREVIEW, which is UTF-8 (RFC 8970 3.3)."""
+    return string(text.replace(b"\0", b""))
+
+
 def piece_section(name: bytes, data: bytes | None) -> bytes:
     """Write a section as a literal (NIL for None); `name` comes from the fetch item."""
     return b"%b NIL" % name if data is None else b"%b {%d}\r\n%b" % (name, len(data), data)

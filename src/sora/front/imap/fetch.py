@@ -205,7 +205,7 @@ def _stored(item: FetchItem, listed: Listed) -> tuple[bytes, Sequence[int] | Seq
         case Attribute.SAVEDATE:
             return responses.SHAPE_SAVE_DATE, responses.internal_dates(listed.save_dates)
         case Attribute.PREVIEW:
-            return responses.SHAPE_PREVIEW, [responses.string(text) for text in listed.previews]
+            return responses.SHAPE_PREVIEW, [responses.preview(text) for text in listed.previews]
     raise ValueError(f"{item} is not a column")
 
 
@@ -338,7 +338,7 @@ def _attribute(view: SessionView, item: Attribute, row: FetchRow) -> bytes:
     if item is Attribute.SAVEDATE and row.save_date is not None:
         return responses.piece_raw(b"SAVEDATE", responses.internal_date(row.save_date))
     if item is Attribute.PREVIEW:
-        return responses.piece_raw(b"PREVIEW", responses.string((row.preview or "").encode("utf-8", "replace")))
+        return responses.piece_raw(b"PREVIEW", responses.preview((row.preview or "").encode("utf-8", "replace")))
     return _known(view, item, row.uid)
 
 
