@@ -101,7 +101,7 @@ class SignInTests(LoginTestCase):
 
     def test_the_right_password_signs_in_under_any_address_and_spelling(self) -> None:
         for login in (USER, "USER@Example.ORG", "user+detail@example.org", "alias-" + USER):
-            self.assertEqual(self.successResultOf(self.sign_in(login)), SignedIn(self.account, USER))
+            self.assertEqual(self.successResultOf(self.sign_in(login)), SignedIn(self.account, USER, bare=True))
 
     def test_octets_and_text_are_the_same_password(self) -> None:
         self.create("p@example.org", "pässword")
