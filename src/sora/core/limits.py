@@ -77,6 +77,8 @@ IMAP_NOTIFY_EVENTS_MAX: Final = 16
 """Events of one group in NOTIFY: twice as many as there are."""
 IMAP_NOTIFY_MAILBOXES_MAX: Final = 12_000
 """Mailboxes of which NOTIFY keeps the counters: all of an account, and some of others."""
+IMAP_NOTIFY_ENTRIES_MAX: Final = 20_000
+"""Annotations of which NOTIFY keeps what tells their values apart."""
 IMAP_LANGUAGES_MAX: Final = 32
 """Languages that LANGUAGE names."""
 IMAP_FETCH_PAGE: Final = 500

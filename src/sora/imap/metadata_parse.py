@@ -129,6 +129,11 @@ def metadata(mailbox: bytes, values: Mapping[str, bytes | None] | Iterable[tuple
     return b"* METADATA %b (%b)\r\n" % (mailbox, b" ".join(words))
 
 
+def changed(mailbox: bytes, entries: Iterable[str]) -> bytes:
+    """Write METADATA without values: which entries have changed (RFC 5464 4.4.2)."""
+    return b"* METADATA %b %b\r\n" % (mailbox, b" ".join(responses.astring(entry.encode()) for entry in entries))
+
+
 def _value(value: bytes | None) -> bytes:
     if value is not None and b"\0" in value:
         return b"~{%d}\r\n%b" % (len(value), value)

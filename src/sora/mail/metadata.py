@@ -78,11 +78,11 @@ class MetadataUseCases:
         return dict(sorted(found.items()))
 
     async def read_many(
-        self, account: AccountId, rows: Sequence[MailboxRow], entries: Sequence[str]
+        self, account: AccountId, rows: Sequence[MailboxRow], entries: Sequence[str], depth: Depth = Depth.NOTHING
     ) -> dict[MailboxId, dict[str, bytes]]:
         """Read entries of the mailboxes that LIST has read, of whose annotations one may know."""
         mailboxes = [row.id for row in rows if _uses(row.rights)]
-        return await self._annotations.read_many(mailboxes, account, entries)
+        return await self._annotations.read_many(mailboxes, account, entries, depth)
 
     async def write(self, account: AccountId, mailbox: str, values: Mapping[str, bytes | None]) -> None:
         """Set entries of a mailbox, or of the server (an empty name), all or none.

@@ -22,7 +22,10 @@ SELECT DISTINCT a.entry, a.value
 _READ_MANY: Final = Statement("""
 SELECT a.mailbox_id, a.entry, a.value FROM annotations AS a
  WHERE coalesce(a.mailbox_id, 0) = ANY (%(mailboxes)s::bigint[]) AND coalesce(a.account_id, 0) IN (0, %(reader)s)
-   AND a.entry = ANY (%(entries)s::text[])
+   AND EXISTS (SELECT FROM unnest(%(entries)s::text[]) AS n (name)
+                WHERE a.entry = n.name
+                   OR (%(depth)s <> '0' AND starts_with(a.entry, n.name || '/')
+                       AND (%(depth)s = 'infinity' OR position('/' IN substr(a.entry, length(n.name) + 2)) = 0)))
 """)
 _WRITE: Final = Statement("""
 SELECT annotate(%(mailbox)s, %(reader)s, %(entries)s::text[], %(vals)s::bytea[], %(entries_max)s, %(octets_max)s)
@@ -45,10 +48,15 @@ class PostgresAnnotations:
 
     @deferred
     async def read_many(
-        self, mailboxes: Sequence[MailboxId], reader: AccountId, entries: Sequence[str]
+        self, mailboxes: Sequence[MailboxId], reader: AccountId, entries: Sequence[str], depth: Depth = Depth.NOTHING
     ) -> dict[MailboxId, dict[str, bytes]]:
-        """Read the named entries of several mailboxes; those without any are absent."""
-        parameters = {"mailboxes": integers(mailboxes), "reader": reader, "entries": list(entries)}
+        """Read the named entries, and what is below them, of several mailboxes; those without any are absent."""
+        parameters = {
+            "mailboxes": integers(mailboxes),
+            "reader": reader,
+            "entries": list(entries),
+            "depth": depth.value,
+        }
         found: dict[MailboxId, dict[str, bytes]] = {}
         for mailbox, entry, value in await self._database.fetch(_READ_MANY, parameters):
             found.setdefault(MailboxId(mailbox), {})[entry] = bytes(value)

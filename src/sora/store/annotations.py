@@ -37,11 +37,15 @@ class Annotations(Protocol):
         """Read the named entries, and what is below them, of a mailbox or (None) of the server, ascending."""
 
     def read_many(
-        self, mailboxes: Sequence[MailboxId], reader: AccountId, entries: Sequence[str]
+        self, mailboxes: Sequence[MailboxId], reader: AccountId, entries: Sequence[str], depth: Depth = Depth.NOTHING
     ) -> "Deferred[dict[MailboxId, dict[str, bytes]]]":
-        """Read the named entries of several mailboxes; those without any are absent."""
+        """Read the named entries, and what is below them, of several mailboxes; those without any are absent."""
 
     def write(
         self, mailbox: MailboxId | None, reader: AccountId, values: Mapping[str, bytes | None]
     ) -> "Deferred[None]":
-        """Set entries all or none; None removes one. Raises `NoSuchMailbox`, `TooManyAnnotations`."""
+        """Set entries all or none; None removes one. Raises `NoSuchMailbox`, `TooManyAnnotations`.
+
+        The feed announces the names of its reader's mailboxes (`core.events.names_of`); a mailbox whose shared entries
+        change once more with the modseq that it has.
+        """

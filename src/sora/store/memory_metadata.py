@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from sora.core import limits
 from sora.core.errors import TooManyAnnotations
+from sora.core.events import names_of
 from sora.core.ids import AccountId, MailboxId
 from sora.store.annotations import SHARED, Depth, below
 from sora.store.memory_state import State, fired
@@ -36,13 +37,13 @@ class MemoryAnnotations:
 
     @fired
     def read_many(
-        self, mailboxes: Sequence[MailboxId], reader: AccountId, entries: Sequence[str]
+        self, mailboxes: Sequence[MailboxId], reader: AccountId, entries: Sequence[str], depth: Depth = Depth.NOTHING
     ) -> dict[MailboxId, dict[str, bytes]]:
-        """Read the named entries of several mailboxes; those without any are absent."""
+        """Read the named entries, and what is below them, of several mailboxes; those without any are absent."""
         found = {}
         for mailbox in mailboxes:
             seen = self._seen(mailbox, reader)
-            named = {entry: seen[entry] for entry in entries if entry in seen}
+            named = {entry: seen[entry] for entry in seen if any(below(entry, name, depth) for name in entries)}
             if named:
                 found[mailbox] = named
         return found
@@ -70,3 +71,7 @@ class MemoryAnnotations:
                 kept.pop(entry, None)
             else:
                 kept[entry] = value
+        told = [(names_of(reader), 0)]
+        if mailbox is not None and any(entry.startswith(SHARED) for entry in values):
+            told.append((mailbox, self._state.mailbox(mailbox).highest_modseq))
+        self._state.announce(*told)

@@ -15,25 +15,20 @@ from sora.core.errors import SoraError
 from sora.core.events import FeedLost, MailboxChanged, names_of
 from sora.core.ids import MailboxId
 from sora.core.uidset import UidSet
+from sora.front.imap.notify_metadata import Annotated
 from sora.front.imap.session import HANDLERS, Done, ImapProtocol, Refusal, handles
 from sora.front.imap.status import status_line
 from sora.imap import commands, listing, responses
 from sora.imap.commands import StatusItem
 from sora.imap.mailbox_name import SEPARATOR
+from sora.imap.metadata_parse import SetMetadata
 from sora.imap.session_commands import Event, EventGroup, Notify, Watched
 from sora.imap.view import Expunges
 from sora.store.model import Listing, MailboxRow
 
-SUPPORTED: Final = (
-    Event.MESSAGE_NEW,
-    Event.MESSAGE_EXPUNGE,
-    Event.FLAG_CHANGE,
-    Event.MAILBOX_NAME,
-    Event.SUBSCRIPTION_CHANGE,
-)
 _OF_MESSAGES: Final = frozenset((Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE))
 _SELECTED: Final = frozenset((Watched.SELECTED, Watched.SELECTED_DELAYED))
-_BADEVENT: Final = b"BADEVENT (%b)" % b" ".join(event.value.encode("ascii") for event in SUPPORTED)
+_BADEVENT: Final = b"BADEVENT (%b)" % b" ".join(event.value.encode("ascii") for event in Event)
 _FIRST: Final = {
     Event.MESSAGE_NEW: (StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALIDITY),
     Event.MESSAGE_EXPUNGE: (StatusItem.MESSAGES,),
@@ -47,7 +42,7 @@ _OWN: Final = (commands.Expunge, commands.Move, commands.Replace)
 @handles(Notify)
 async def notify(session: ImapProtocol, command: Notify) -> Done:
     """Replace what the client is told of; NOTIFY SET is a NOOP as well."""
-    if command.unknown or any(not group.events <= set(SUPPORTED) for group in command.groups):
+    if command.unknown:
         raise Refusal("this event is not supported", _BADEVENT)
     watch = Watch(session, command.groups)
     if command.groups:
@@ -75,10 +70,16 @@ class Watch:
     _feeds: dict[MailboxId, Callable[[], None]] = attrs.field(factory=dict, init=False)
     _dirty: bool = attrs.field(default=False, init=False)
     """Whether something may have happened outside of the selected mailbox."""
+    _annotated: Annotated = attrs.field(init=False)
+    _reannotated: bool = attrs.field(default=False, init=False)
+    """Whether annotations may have changed."""
     _own: set[str] = attrs.field(factory=set, init=False)
     """Names that the client itself has made, unmade or subscribed to: it knows."""
     _last: tuple[object, int] = attrs.field(default=(None, 0), init=False)
     """The selected mailbox, and the last UID in it of which the client has what it asks of new messages."""
+
+    def __attrs_post_init__(self) -> None:
+        self._annotated = Annotated(self.session)
 
     @property
     def selected(self) -> EventGroup | None:
@@ -98,6 +99,7 @@ class Watch:
             return
         everything = await self._listing()
         self._remember(everything)
+        await self._annotated.begin(self._rows_annotated(everything), server=self._server_annotated)
         if status:
             for row in everything.mailboxes:
                 events = self._events(row) & _OF_MESSAGES
@@ -111,7 +113,7 @@ class Watch:
         self._mark_told()
         if self._elsewhere:
             self._follow()
-            self._dirty = True
+            self._dirty = self._reannotated = True
             self.session.wake()
 
     def stop(self) -> None:
@@ -144,8 +146,12 @@ class Watch:
     def _heard(self, event: MailboxChanged | FeedLost) -> None:
         if isinstance(event, MailboxChanged) and event.modseq:
             known = self._known.get(event.mailbox)
-            if known is not None and known.highest_modseq >= event.modseq:
+            if known is not None and known.highest_modseq > event.modseq:
                 return
+            # Annotations change without a new modseq.
+            self._reannotated |= known is not None and known.highest_modseq == event.modseq
+        else:
+            self._reannotated = True
         self._dirty = True
         self.session.wake()
 
@@ -184,6 +190,8 @@ class Watch:
                 self._own.add(command.mailbox)
             case commands.Rename():
                 self._own.update((command.old, command.new))
+            case SetMetadata():
+                self._annotated.did(command.mailbox, [entry for entry, _ in command.values])
 
     # ------------------------------------------------------------ the selected mailbox
 
@@ -267,6 +275,20 @@ class Watch:
                 if items:
                     self.session.send(_status(self.session, row, items))
                     await self.session.drained()
+
+        if self._reannotated:
+            self._reannotated = False
+            lines = await self._annotated.news(self._rows_annotated(everything), server=self._server_annotated)
+            for line in lines:
+                self.session.send(line)
+
+    def _rows_annotated(self, everything: Listing) -> list[MailboxRow]:
+        watched = Event.MAILBOX_METADATA_CHANGE
+        return [row for row in everything.mailboxes if watched in self._events(row)]
+
+    @property
+    def _server_annotated(self) -> bool:
+        return any(Event.SERVER_METADATA_CHANGE in group.events for group in self.groups)
 
     def _events_either(self, name: str, old: str | None) -> frozenset[Event]:
         events = self._events_of(name, subscribed=name in self._subscribed)

@@ -44,5 +44,9 @@ BEGIN
             RAISE EXCEPTION USING ERRCODE = 'SO012', MESSAGE = 'too many annotations, or too much in them';
         END IF;
     END IF;
+    PERFORM announce_names(reader);
+    IF EXISTS (SELECT FROM unnest(entries) AS e WHERE starts_with(e, '/shared/')) THEN
+        PERFORM announce(ARRAY[b.id], ARRAY[b.highest_modseq]) FROM mailboxes AS b WHERE b.id = box;
+    END IF;
 END $$;
 COMMENT ON FUNCTION annotate IS 'Set annotations all or none (NULL removes one), within limits of what one sees of a mailbox or the server.';
