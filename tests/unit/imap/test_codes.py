@@ -1,5 +1,7 @@
 """Errors and states have their answers."""
 
+from pathlib import Path
+
 from twisted.trial import unittest
 
 from sora.core import errors
@@ -7,6 +9,8 @@ from sora.imap import codes, states
 from sora.imap import commands as c
 from sora.imap.states import State
 from sora.imap.tokens import BadSyntax
+
+ROOT = Path(__file__).parents[3]
 
 
 def every(root: type[errors.SoraError]) -> list[type[errors.SoraError]]:
@@ -61,3 +65,23 @@ class States(unittest.SynchronousTestCase):
         inside = states.capabilities(State.SELECTED, plaintext_permitted=True).split()
         self.assertNotIn(b"AUTH=PLAIN", inside)
         self.assertIn(b"MOVE", inside)
+
+    def test_the_page_of_the_protocol_shows_the_lists(self) -> None:
+        text = (ROOT / "docs" / "protocols" / "imap.md").read_text()
+        section = text[text.index("\n## Capabilities\n") : text.index("\n## Limits\n")]
+        rows = [row.split("|")[2].split() for row in section.splitlines() if row.startswith(("| before", "| after"))]
+        lists = (states.PERMITTED, states.REFUSED, states.AUTHENTICATED)
+        shown = [sorted(row) for row in rows if "IMAP4rev1" in row]
+        self.assertEqual(shown, [sorted(name.decode() for name in names) for names in lists])
+
+    def test_nothing_is_advertised_twice_and_what_is_hidden_is_not_shown(self) -> None:
+        for names in (states.PERMITTED, states.REFUSED, states.PERMITTED_STARTTLS, states.AUTHENTICATED):
+            self.assertEqual(len(set(names)), len(names))
+        hidden = frozenset((b"LITERAL+", b"IDLE"))
+        shown = states.capabilities(State.AUTHENTICATED, plaintext_permitted=True, hidden=hidden).split()
+        self.assertIn(b"LITERAL-", shown)
+        self.assertFalse({b"LITERAL+", b"IDLE"} & set(shown))
+
+    def test_what_commands_need_is_advertised_somewhere(self) -> None:
+        known = {name.upper() for name in (*states.PERMITTED_STARTTLS, *states.AUTHENTICATED)}
+        self.assertEqual(set(states.NEEDED.values()) - known, set())
