@@ -46,7 +46,7 @@ IMAP_LITERAL_MINUS_MAX: Final = 4_096
 IMAP_LITERALS_MAX: Final = 131_072
 """The sum of all literals of one command but APPEND's message (CVE-2024-34055)."""
 IMAP_LITERAL_COUNT_MAX: Final = 1_000
-IMAP_APPEND_MAX: Final = 134_217_728
+IMAP_APPEND_MAX: Final = 67_108_864
 """All messages of one APPEND together (RFC 3502), as they are held until they are stored; one may have `message_max`."""
 IMAP_DRAIN_MAX: Final = 134_217_728
 """A refused non-synchronizing literal up to this size is read and dropped; above it: BYE."""

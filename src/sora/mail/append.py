@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 INLINE_MAX: Final = 262_144
 """Octets up to which a body is described on the reactor's own time; larger ones are described in a thread."""
+STAGED_TOGETHER_MAX: Final = 8_388_608
+"""Octets of bodies that one APPEND of several messages stages; what is more goes to the object store first, so that
+no statement is very large."""
 WITNESS_MODSEQS: Final = 256
 """How many of a mailbox's latest changes are read when the answer to an APPEND's COMMIT was lost."""
 
@@ -102,11 +105,11 @@ class Appender:
 
     # ------------------------------------------------------------ bodies
 
-    async def examine(self, raw: bytes) -> Examined:
-        """Hash and describe bytes, large ones in a thread. Raises `MessageTooLarge`."""
+    async def examine(self, raw: bytes, *, inline_max: int = INLINE_MAX) -> Examined:
+        """Hash and describe bytes, those of more than `inline_max` octets in a thread. Raises `MessageTooLarge`."""
         if len(raw) > self.message_max:
             raise MessageTooLarge(f"the message is larger than {self.message_max} octets")
-        if len(raw) <= INLINE_MAX:
+        if len(raw) <= inline_max:
             return self._examine(raw)
         return await self._background(self._examine, raw)
 
@@ -118,15 +121,15 @@ class Appender:
             return f"domain/{domain}"
         return "global"
 
-    async def place(self, examined: Examined, scope: str) -> NewBody:
-        """Make a body of a scope ready to insert; a large one is in the object store when this returns.
+    async def place(self, examined: Examined, scope: str, *, staged: bool = True) -> NewBody:
+        """Make a body of a scope ready to insert; one that is large, or not to be `staged`, is in the object store then.
 
         Raises `ObjectStoreUnavailable`. Whoever calls this calls `settle` with the outcome of the insertion.
         """
         name = examined.hash.hex()
         key = f"{scope}/{name[:2]}/{name}.{secrets.token_hex(8)}"
         size = len(examined.raw)
-        if size <= self._staging_max:
+        if staged and size <= self._staging_max:
             return NewBody(scope, examined.hash, size, key, examined.raw, examined.described)
         await self._objects.put(key, examined.raw)
         return NewBody(scope, examined.hash, size, key, None, examined.described)
@@ -206,11 +209,19 @@ class Appender:
     async def _prepare_all(
         self, mailbox: MailboxId | Named, mails: Sequence[NewMail], *, account: AccountId, domain: str
     ) -> list[NewMessage]:
-        """Bring bodies where an acknowledgement may rest on them; if one cannot be, none is left."""
+        """Bring bodies where an acknowledgement may rest on them; if one cannot be, none is left.
+
+        Of many messages each is described in a thread, so that others have their turn between.
+        """
         messages: list[NewMessage] = []
+        inline_max = INLINE_MAX if len(mails) == 1 else 0
+        scope = self.scope(account=account, domain=domain)
+        room = STAGED_TOGETHER_MAX
         try:
             for mail in mails:
-                body = await self.prepare(mail.raw, account=account, domain=domain)
+                examined = await self.examine(mail.raw, inline_max=inline_max)
+                body = await self.place(examined, scope, staged=len(mails) == 1 or len(mail.raw) <= room)
+                room -= len(body.data or b"")
                 messages.append(
                     NewMessage(
                         mailbox, body, flags=mail.flags, keywords=mail.keywords, internal_date=mail.internal_date

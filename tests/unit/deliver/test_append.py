@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, fail
 
 from sora.core.errors import CommitUnknown, DatabaseUnavailable, MessageTooLarge, NoSuchMailbox
 from sora.core.ids import AccountId, MailboxId
+from sora.mail import append
 from sora.mail.append import NewMail
 from sora.store.model import Inserted
 from tests.unit.deliver.base import DeliverCase
@@ -116,6 +117,12 @@ class AppendTests(DeliverCase):
         self.assertEqual((first.uid, second.uid, first.body), (1, 2, second.body))
         assert first.body is not None
         self.assertEqual(list(self.objects.objects), [first.body.object_key])
+
+    def test_what_is_too_much_to_be_staged_together_is_in_the_object_store_first(self) -> None:
+        self.patch(append, "STAGED_TOGETHER_MAX", 2000)
+        done = self.successResultOf(self.append_all(SMALL, b"t" * 900, b"u" * 500, b"v" * 90))
+        staged = [one.body is not None and one.body.staged for one in done]
+        self.assertEqual((staged, len(self.objects.objects)), ([True, True, False, True], 1))
 
     def test_after_a_lost_answer_one_message_tells_of_those_with_it(self) -> None:
         insert = self.messages.insert_whole
