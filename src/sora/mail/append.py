@@ -122,7 +122,7 @@ class Appender:
         return "global"
 
     async def place(self, examined: Examined, scope: str, *, staged: bool = True) -> NewBody:
-        """Make a body of a scope ready to insert; one that is large, or not to be `staged`, is in the object store then.
+        """Make a body of a scope ready to insert; in the object store if it is large or not to be `staged`.
 
         Raises `ObjectStoreUnavailable`. Whoever calls this calls `settle` with the outcome of the insertion.
         """
