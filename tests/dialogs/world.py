@@ -58,6 +58,8 @@ class Settings:
     """Whether an account without mailboxes gets the default ones."""
     hidden: str = ""
     """A capability that is hidden from everyone."""
+    quota_final: bool = False
+    """Whether mail for a full account is refused for good."""
     sharing: bool = False
     """Whether mailboxes can be shared, also with everyone, and users may create some of their domain's."""
     folders: int = 0
@@ -167,7 +169,12 @@ class Scene:
         """Return an LMTP server over the scene."""
         store = self.store
         deliverer = Deliverer(
-            store.accounts, store.mailboxes, store.messages, appender=self.appender, hostname=HOSTNAME
+            store.accounts,
+            store.mailboxes,
+            store.messages,
+            appender=self.appender,
+            hostname=HOSTNAME,
+            refuses_for_good=self.settings.quota_final,
         )
         services = LmtpServices(
             deliverer,
@@ -175,6 +182,7 @@ class Scene:
             wheel=self.wheel,
             message_max=self.settings.message_max,
             recipients_max=self.settings.recipients_max,
+            certificates=cast("Certificates", object()) if self.settings.starttls else None,
         )
         return LmtpFactory(services)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import imaplib
+import smtplib
 import socket
 import ssl
 import zlib
@@ -94,6 +95,24 @@ class StartTlsTests(ServiceTests):
                     self.assertIn(b"a ", said)
                     self.assertNotIn(b"b OK", said)
                     self.assertNotIn(b"BYE", said)
+
+        await in_thread(talk)
+
+    async def test_mail_is_delivered_after_starttls(self) -> None:
+        answers = await self.running('[servers.relay]\ntype = "lmtp"\naddr = "127.0.0.1:0"\ntls_use_starttls = true\n')
+
+        def talk() -> None:
+            with smtplib.LMTP(HOST, answers.ports["relay"], local_hostname="client.example") as client:
+                client.ehlo()
+                self.assertTrue(client.has_extn("starttls"))
+                client.starttls(context=trusting())
+                client.ehlo()
+                self.assertFalse(client.has_extn("starttls"))
+                client.sendmail("bob@example.net", [ANNA], message("by TLS"))
+            with imaplib.IMAP4(HOST, answers.ports["imap"], timeout=TIMEOUT) as reader:
+                reader.login(ANNA, PASSWORD)
+                reader.select("INBOX")
+                self.assertIn(b"LMTPS", reader.fetch("1", "(BODY.PEEK[HEADER])")[1][0][1])  # type: ignore[index]
 
         await in_thread(talk)
 

@@ -20,11 +20,12 @@ from sora.aio import Once, start
 from sora.core import limits
 from sora.core.errors import SoraError
 from sora.lmtp.codes import reply, reply_for
-from sora.lmtp.core import Core, Deliver, Resolve, Say
+from sora.lmtp.core import BeginTls, Core, Deliver, Resolve, Say
 from sora.lmtp.framer import Event, Line
 from sora.mail.deliver import Envelope, Outcome, Target
 from sora.net.conversation import Conversation
 from sora.net.listeners import peer_ip
+from sora.net.tls import Certificates
 from sora.net.wheel import Wheel
 from sora.observe import log as context
 from sora.observe import metrics
@@ -45,6 +46,7 @@ _STOPPING: Final = reply(421, "4.3.2", "shutting down")
 _IDLE: Final = reply(421, "4.4.2", "idle for too long")
 _CROWDED: Final = reply(421, "4.3.2", "too many connections")
 _CROWDED_ADDRESS: Final = reply(421, "4.7.0", "too many connections from your address")
+_BEHIND: Final = reply(501, "5.5.1", "nothing may follow STARTTLS before its answer")
 _STRANGER: Final = reply(554, "5.7.1", "you may not deliver here")
 _BROKEN: Final = reply(421, "4.3.0", "internal error")
 
@@ -85,6 +87,8 @@ class LmtpServices:
     connections_per_ip_max: int | None = None
     """None: no limit of its own."""
     idle_timeout: float = IDLE_TIMEOUT
+    certificates: Certificates | None = None
+    """For STARTTLS; None: it is not offered."""
     message_max: int = limits.MESSAGE_MAX
     recipients_max: int = limits.LMTP_RECIPIENTS_MAX
 
@@ -96,9 +100,7 @@ class LmtpProtocol(Conversation[Event]):
         super().__init__(services.wheel)
         self._services = services
         self._factory = factory
-        self._core: Core[Target] = Core(
-            services.hostname, message_max=services.message_max, recipients_max=services.recipients_max
-        )
+        self._core = self._new_core(starttls=services.certificates is not None)
         self._charged = 0
         self._delivering = 0
         self._stopping = False
@@ -172,6 +174,28 @@ class LmtpProtocol(Conversation[Event]):
             return _CROWDED_ADDRESS
         return None
 
+    def _new_core(self, *, starttls: bool) -> Core[Target]:
+        services = self._services
+        return Core(
+            services.hostname,
+            message_max=services.message_max,
+            recipients_max=services.recipients_max,
+            starttls=starttls,
+        )
+
+    def _begin_tls(self, step: BeginTls) -> bool:
+        """Begin TLS and forget what was said (RFC 3207 4.2); tells whether the conversation goes on."""
+        certificates = self._services.certificates
+        if certificates is None or self.pending or self._core.held:
+            self.log.warn("octets came behind STARTTLS: the connection is closed")
+            self.send(_BEHIND)
+            return False
+        self.send(step.data)
+        self.secure(certificates)
+        self._core = self._new_core(starttls=False)
+        self._secure = True
+        return True
+
     async def _take(self, event: Event) -> bool:
         """Do what one event asks for; tells whether the conversation goes on."""
         step = self._core.take(event)
@@ -179,6 +203,8 @@ class LmtpProtocol(Conversation[Event]):
             self.send(step.data)
             if step.close:
                 return False
+        elif isinstance(step, BeginTls):
+            return self._begin_tls(step)
         elif isinstance(step, Resolve):
             if not await self._recipients(step):
                 return False
@@ -193,8 +219,8 @@ class LmtpProtocol(Conversation[Event]):
         steps: list[Say | Resolve] = [first]
         while (event := self.next_waiting()) is not None and isinstance(event, Line) and _is_rcpt(event):
             step = self._core.take(await self.receive())
-            if isinstance(step, Deliver):
-                raise TypeError("a RCPT line is no delivery")
+            if isinstance(step, Deliver | BeginTls):
+                raise TypeError("a RCPT line is something else")
             steps.append(step)
             if isinstance(step, Say) and step.close:
                 break

@@ -65,6 +65,7 @@ class Plain(Enum):
     VRFY = "VRFY"
     HELP = "HELP"
     QUIT = "QUIT"
+    STARTTLS = "STARTTLS"
 
 
 Command = Lhlo | Mail | Rcpt | Plain
@@ -95,7 +96,7 @@ def parse(line: bytes) -> Command:
         return _lhlo(rest)
     if verb in ("HELO", "EHLO"):
         raise RefusedError(500, "5.5.1", "this is LMTP, say LHLO")
-    if verb in ("DATA", "RSET", "QUIT"):
+    if verb in ("DATA", "RSET", "QUIT", "STARTTLS"):
         if rest.strip():
             raise RefusedError(501, "5.5.4", f"{verb} has no parameters")
         return Plain(verb)

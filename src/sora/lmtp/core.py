@@ -22,6 +22,8 @@ _TOO_MANY: Final = reply(452, "4.5.3", "too many recipients")
 _BEYOND_ASCII: Final = reply(553, "5.6.7", "an address beyond ASCII needs SMTPUTF8")
 _VRFY: Final = reply(252, "2.5.0", "send some mail, I will do my best")
 _HELP: Final = reply(214, "2.0.0", "LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT")
+_NO_TLS: Final = reply(502, "5.5.1", "STARTTLS is not offered")
+_READY: Final = reply(220, "2.0.0", "begin TLS now")
 _GO_AHEAD: Final = b"354 end with <CRLF>.<CRLF>\r\n"
 
 
@@ -31,6 +33,13 @@ class Say:
 
     data: bytes
     close: bool = False
+
+
+@attrs.define
+class BeginTls:
+    """Send `data`, then begin TLS with a `Core` of its own; if anything came behind the command, close instead."""
+
+    data: bytes
 
 
 @attrs.define
@@ -66,7 +75,10 @@ class Core(Generic[T]):
         line_max: int = limits.LMTP_LINE_MAX,
         recipients_max: int = limits.LMTP_RECIPIENTS_MAX,
         bad_commands_max: int = limits.BAD_COMMANDS_MAX,
+        starttls: bool = False,
     ) -> None:
+        """Begin a conversation; `starttls`: TLS can be begun (RFC 3207)."""
+        self._starttls = starttls
         self.lhlo: str | None = None
         self._hostname = hostname
         self._message_max = message_max
@@ -113,7 +125,7 @@ class Core(Generic[T]):
         """Return the first line a peer sees."""
         return reply(220, "", f"{self._hostname} LMTP sora")
 
-    def take(self, event: Event) -> Say | Resolve | Deliver[T]:
+    def take(self, event: Event) -> Say | BeginTls | Resolve | Deliver[T]:
         """Return what an event asks for."""
         if isinstance(event, Line):
             return self._take_line(event.text)
@@ -138,7 +150,7 @@ class Core(Generic[T]):
 
     # ------------------------------------------------------------ inside
 
-    def _take_line(self, text: bytes) -> Say | Resolve | Deliver[T]:
+    def _take_line(self, text: bytes) -> Say | BeginTls | Resolve | Deliver[T]:
         try:
             command = parse(text)
         except RefusedError as refused:
@@ -155,7 +167,7 @@ class Core(Generic[T]):
             return Say(answer + reply(421, "4.7.0", "too many bad commands"), close=True)
         return Say(answer)
 
-    def _command(self, command: Lhlo | Mail | Rcpt | Plain) -> Say | Resolve | Deliver[T]:
+    def _command(self, command: Lhlo | Mail | Rcpt | Plain) -> Say | BeginTls | Resolve | Deliver[T]:
         if isinstance(command, Rcpt):
             return self._rcpt(command)
         if isinstance(command, Mail):
@@ -169,6 +181,8 @@ class Core(Generic[T]):
         if command is Plain.RSET:
             self._reset()
             return Say(_OK)
+        if command is Plain.STARTTLS:
+            return self._start_tls()
         if command is Plain.QUIT:
             return Say(reply(221, "2.0.0", f"{self._hostname} closing"), close=True)
         return Say({Plain.NOOP: _OK, Plain.VRFY: _VRFY, Plain.HELP: _HELP}[command])
@@ -182,10 +196,18 @@ class Core(Generic[T]):
             "SMTPUTF8",
             "CHUNKING",
             "BINARYMIME",
+            *(("STARTTLS",) if self._starttls else ()),
         )
         return b"".join(b"250-%s\r\n" % line.encode("ascii", "replace") for line in lines) + (
             b"250 ENHANCEDSTATUSCODES\r\n"
         )
+
+    def _start_tls(self) -> Say | BeginTls:
+        if not self._starttls:
+            return self._bad(_NO_TLS)
+        if self.lhlo is None or self._mail is not None:
+            return Say(_SEQUENCE)
+        return BeginTls(_READY)
 
     def _start(self, mail: Mail) -> bytes:
         if self.lhlo is None or self._mail is not None:

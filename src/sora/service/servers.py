@@ -214,6 +214,7 @@ class Servers:
             trusted_networks=server.trusted_networks or configuration.server.trusted_networks or PRIVATE_NETWORKS,
             connections_max=configuration.max_connections(server),
             connections_per_ip_max=server.max_connections_per_ip,
+            certificates=self._certificates(server) if server.tls_use_starttls else None,
             message_max=configuration.max_message_size(server),
         )
         factory = LmtpFactory(services)

@@ -103,7 +103,6 @@ class Configuration:
             filters = (*self.server.client_filters, *server.client_filters)
             by_tls = any(one.ja4_fingerprint is not None for one in filters)
             settings = (
-                (server.type != "imap" and server.tls_use_starttls, "tls_use_starttls", f"STARTTLS for {server.type}"),
                 (
                     server.type == "imap" and by_tls and self.process.transport == "stock",
                     "client_filters",
