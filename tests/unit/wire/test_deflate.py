@@ -1,5 +1,6 @@
 """wire/deflate: what a peer's compressed octets may cost (cases.md L9), and that nothing is lost in pieces."""
 
+import tracemalloc
 import zlib
 
 from twisted.trial import unittest
@@ -70,6 +71,21 @@ class DeflateTests(unittest.SynchronousTestCase):
         for number in range(2_000):
             unpacker.add(stream.compress(b"%d %b" % (number * 7919, line)) + stream.flush(zlib.Z_SYNC_FLUSH))
             taken(unpacker)
+
+    def test_a_session_that_compresses_costs_eighty_kib(self) -> None:
+        line = b"* 1 FETCH (FLAGS (\\Seen) UID 1234 RFC822.SIZE 5678)\r\n"
+        stream = packed(b"".join(b"%d %b" % (number, line) for number in range(5_000)))
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            packer, unpacker = Packer(), Unpacker()
+            packer.pack(line * 100)
+            unpacker.add(stream)
+            while unpacker.pending:
+                unpacker.take()
+            self.assertLess(tracemalloc.get_traced_memory()[0] - before, 90 * 1024)
+        finally:
+            tracemalloc.stop()
 
     def test_what_is_no_stream_is_garbled(self) -> None:
         for data in (b"a LOGOUT\r\n", b"\xff" * 10):

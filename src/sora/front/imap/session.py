@@ -354,6 +354,11 @@ class ImapProtocol(Peer):
             columns = [[uid for _, uid in changed], columns[0], view.modseqs(changed)]
         self.send(self.fetch_lines(changed, shape, columns))
 
+    def _expunge_issued(self, expunges: Expunges) -> bytes:
+        """Return the code that tells a client of expunges which it cannot be told of now (RFC 5530 3)."""
+        waits = expunges is Expunges.FORBIDDEN and self.selected is not None and self.selected.view.waiting
+        return b"EXPUNGEISSUED" if waits else b""
+
     def goodbye(self, text: str) -> None:
         """Say BYE; the connection closes when the present command has ended."""
         self.send(responses.bye(text))
@@ -434,7 +439,7 @@ class ImapProtocol(Peer):
             self.send(responses.no(tag, "an internal error; it has been logged", code=b"SERVERBUG"))
         else:
             await self.announce_paced(done.expunges)
-            self.send(responses.ok(tag, done.text, code=done.code))
+            self.send(responses.ok(tag, done.text, code=done.code or self._expunge_issued(done.expunges)))
             if done.then is not None:
                 self.flush()
                 done.then()
@@ -469,7 +474,8 @@ class ImapProtocol(Peer):
             return await handler(self, command)
         self._silent = not self.notify.tells(command)
         done: Done = await handler(self, command)
-        self.notify.did(command)
+        if self.notify is not None:
+            self.notify.did(command)
         return done
 
     def _count_bad(self) -> None:
