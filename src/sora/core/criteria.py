@@ -1,7 +1,8 @@
 """What a search asks for: a flat program in postfix order, so that no reader of it recurses.
 
 RFC 3501 6.4.4, RFC 5032, RFC 6203, RFC 8474, RFC 8514. The IMAP parser makes it, the stores evaluate it. `And(n)`,
-`Or(n)` and `Not()` take their operands from what stands before them. Text is already decoded and folded (`core.text.fold`).
+`Or(n)` and `Not()` take their operands from what stands before them. Text is already decoded and folded
+(`core.text.fold`).
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -159,6 +160,17 @@ class Id:
 
 
 @attrs.frozen
+class Filter:
+    """FILTER (RFC 5466): a named search, which the session puts in its place before anything else looks at it."""
+
+    name: str
+    """In small letters."""
+    utf8: bool = True
+    """Whether the search it stands in is in a charset that it may be in."""
+    fuzzy: bool = False
+
+
+@attrs.frozen
 class And:
     """All of the `count` results before this step; `And(0)` is true."""
 
@@ -192,6 +204,7 @@ Step = (
     | Within
     | Arrived
     | Id
+    | Filter
     | And
     | Or
     | Not
@@ -222,6 +235,11 @@ def loosened(criteria: Criteria) -> Criteria:
         else:
             steps.append(step)
     return Criteria(tuple(steps))
+
+
+def fuzzy(step: Step) -> Step:
+    """Return a step as FUZZY makes it: most keys stay as they are (RFC 6203 5)."""
+    return attrs.evolve(step, fuzzy=True) if isinstance(step, Text | Header | Filter) else step
 
 
 def exact(criteria: Criteria) -> Criteria:

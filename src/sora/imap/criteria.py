@@ -122,7 +122,7 @@ class _Builder:
                 return
             self.open.pop()
             if top.kind == b"FUZZY":
-                self.steps[top.start :] = [_fuzzy(step) for step in self.steps[top.start :]]
+                self.steps[top.start :] = [steps.fuzzy(step) for step in self.steps[top.start :]]
             else:
                 self.steps.append(Not() if top.kind == b"NOT" else Or(top.got))
 
@@ -215,19 +215,22 @@ class _Builder:
         self.modseq = True
         return steps.ModSeqAtLeast(cursor.number(MODSEQ_MAX))
 
+    def filter_name(self) -> Step:
+        name = self.cursor.atom("the name of a filter")
+        if b"/" in name:
+            raise BadSyntax("the name of a filter has no slash")
+        return steps.Filter(name.decode("ascii").lower(), utf8=self.codec == "utf-8")
+
     def object_id(self, of: IdOf) -> Step:
         text = self.cursor.atom("an object id")
         return steps.Id(of, object_id.email_of(text) if of is IdOf.EMAIL else object_id.thread_of(text))
-
-
-def _fuzzy(step: Step) -> Step:
-    return attrs.evolve(step, fuzzy=True) if isinstance(step, steps.Text | steps.Header) else step
 
 
 _INTERVAL_MAX: Final = 2**63 - 1
 _READERS: Final[dict[bytes, Callable[[_Builder], Step]]] = {
     b"OLDER": lambda builder: steps.Within(builder.cursor.number(_INTERVAL_MAX, minimum=1), younger=False),
     b"YOUNGER": lambda builder: steps.Within(builder.cursor.number(_INTERVAL_MAX, minimum=1), younger=True),
+    b"FILTER": _Builder.filter_name,
     b"EMAILID": lambda builder: builder.object_id(IdOf.EMAIL),
     b"THREADID": lambda builder: builder.object_id(IdOf.THREAD),
     b"HEADER": _Builder.header,

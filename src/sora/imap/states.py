@@ -99,6 +99,7 @@ AUTHENTICATED: Final = (
     b"CONTEXT=SORT",
     b"ESEARCH",
     b"ESORT",
+    b"FILTERS",
     b"MULTISEARCH",
     b"SEARCH=FUZZY",
     b"SEARCHRES",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sora.core.ids import MailboxId
-from sora.front.imap import context, search
+from sora.front.imap import search
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import search_commands as commands
 from sora.imap import search_responses as responses
@@ -22,10 +22,7 @@ async def multi_search(session: ImapProtocol, command: commands.MultiSearch) -> 
     if selected is None and (wants_selected or SearchReturn.UPDATE in command.returns):
         raise Refusal("no mailbox is selected", bad=True)
     with search.forgetting(session, command.returns):
-        if command.refusal is not None:
-            raise command.refusal
-        if command.modseq:
-            session.condstore = True
+        command = await search.begin(session, command)
         here = selected.mailbox.row.id if selected is not None else None
         rows: list[MailboxRow] = []
         if any(source is not Source.SELECTED for source, _ in command.sources):
@@ -40,8 +37,6 @@ async def multi_search(session: ImapProtocol, command: commands.MultiSearch) -> 
 async def _selected(session: ImapProtocol, command: commands.MultiSearch) -> None:
     here = session.here
     single = commands.Search(command.criteria, by_uid=True, modseq=command.modseq, returns=command.returns)
-    if SearchReturn.UPDATE in command.returns:
-        context.refuse_reuse(session)
     uids = await session.services.searcher.search(here.mailbox, here.view, command.criteria)
     place = responses.Place(here.name, here.mailbox.row.uid_validity, session.utf8)
     await search.answer(session, single, command.returns, uids, place=place)

@@ -5,10 +5,11 @@ until the command has ended, unless it is a UID command.
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from sora.core.errors import SoraError
-from sora.front.imap import context
-from sora.front.imap.session import Done, ImapProtocol, handles
+from sora.front.imap import context, search_filters
+from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import search_commands as commands
 from sora.imap import search_responses as responses
 from sora.imap.fetch_items import Range
@@ -16,13 +17,15 @@ from sora.imap.search_commands import EVERYTHING, Returns, SearchReturn
 from sora.imap.search_responses import Place, Results
 from sora.imap.view import Expunges
 
+S = TypeVar("S", commands.Search, commands.Sort, commands.MultiSearch)
+
 
 @handles(commands.Search)
 async def search(session: ImapProtocol, command: commands.Search) -> Done:
     """Answer with every message that matches, none more and none fewer."""
     here = session.here
     with forgetting(session, command.returns):
-        await begin(session, command)
+        command = await begin(session, command)
         uids = await session.services.searcher.search(here.mailbox, here.view, command.criteria)
         if command.returns is None and not session.rev2:
             numbers = uids if command.by_uid else here.view.numbers(uids)
@@ -32,14 +35,16 @@ async def search(session: ImapProtocol, command: commands.Search) -> Done:
     return Done("SEARCH completed", expunges=Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN)
 
 
-async def begin(session: ImapProtocol, command: commands.Search | commands.Sort) -> None:
-    """Do what goes before any search."""
+async def begin(session: ImapProtocol, command: S) -> S:
+    """Do what goes before any search, and return what is to be sought."""
     if command.refusal is not None:
         raise command.refusal
+    command = await search_filters.applied(session, command)
     if command.modseq:
         session.condstore = True
     if command.returns is not None and SearchReturn.UPDATE in command.returns:
         context.refuse_reuse(session)
+    return command
 
 
 class forgetting:  # noqa: N801  a context manager, named as it reads
@@ -52,10 +57,11 @@ class forgetting:  # noqa: N801  a context manager, named as it reads
     def __enter__(self) -> None:
         """Begin the search."""
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Empty `$` if the search failed."""
         selected = self._session.selected
-        if self._saves and kind is not None and issubclass(kind, SoraError) and selected is not None:
+        no = isinstance(error, SoraError) or (isinstance(error, Refusal) and not error.bad)
+        if self._saves and selected is not None and no:
             selected.view.saved = ()
 
 

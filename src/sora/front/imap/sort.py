@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sora.core.ordering import SortKey
+from sora.front.imap import search_filters
 from sora.front.imap.search import answer, begin, forgetting, highest
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import search_commands as commands
@@ -15,7 +16,7 @@ async def sort(session: ImapProtocol, command: commands.Sort) -> Done:
     """Answer with every message that matches, in order."""
     here = session.here
     with forgetting(session, command.returns):
-        await begin(session, command)
+        command = await begin(session, command)
         found = await session.services.searcher.search(here.mailbox, here.view, command.criteria)
         uids = await ordered(session, command, found)
         if command.returns is None:
@@ -67,6 +68,7 @@ def _ranks(forth: Sequence[int], back: Sequence[int]) -> dict[int, int]:
 async def threads(session: ImapProtocol, command: commands.Thread) -> Done:
     """Answer with every message that matches, in threads."""
     here = session.here
+    command = await search_filters.applied(session, command)
     uids = await session.services.searcher.search(here.mailbox, here.view, command.criteria)
     labels = uids if command.by_uid else here.view.numbers(uids)
     text = await session.services.orders.threads(
