@@ -10,7 +10,7 @@ import attrs
 from sora.core.criteria import Criteria
 from sora.core.errors import SoraError
 from sora.core.ordering import Order
-from sora.imap.fetch_items import Range
+from sora.imap.fetch_items import FetchItem, Range
 
 
 class SearchReturn(Enum):
@@ -32,6 +32,8 @@ class Returns:
 
     options: frozenset[SearchReturn]
     partial: Range | None = None
+    items: tuple[FetchItem, ...] = ()
+    """What UPDATE asks of new messages that match (RFC 5465 7)."""
 
     def __contains__(self, option: SearchReturn) -> bool:
         """Tell whether an option was given."""

@@ -11,7 +11,8 @@ from sora.core.criteria import And, Criteria, Not
 from sora.core.errors import LimitReached, SoraError
 from sora.core.ordering import SortKey
 from sora.imap import criteria
-from sora.imap.fetch_parse import partial_range
+from sora.imap.fetch_items import FetchItem
+from sora.imap.fetch_parse import listed, partial_range
 from sora.imap.search_commands import (
     EVERYTHING,
     Algorithm,
@@ -140,6 +141,7 @@ def _returns(cursor: Cursor) -> Returns | None:
     if not cursor.accept(b"RETURN "):
         return None
     options: set[SearchReturn] = set()
+    items: tuple[FetchItem, ...] = ()
     partial = None
     for _ in cursor.members("result options", items_max=_OPTIONS_MAX):
         name = cursor.keyword("a result option")
@@ -151,10 +153,12 @@ def _returns(cursor: Cursor) -> Returns | None:
             options.add(SearchReturn(name))
         except ValueError:
             raise BadSyntax("unknown or repeated result option") from None
+        if name == b"UPDATE" and cursor.accept(b" ("):
+            items = listed(cursor)
     if partial is not None and SearchReturn.ALL in options:
         raise BadSyntax("PARTIAL and ALL exclude each other")
     cursor.space()
-    return Returns(frozenset(options), partial) if options or partial is not None else EVERYTHING
+    return Returns(frozenset(options), partial, items) if options or partial is not None else EVERYTHING
 
 
 def _sort_key(cursor: Cursor) -> tuple[SortKey, bool]:

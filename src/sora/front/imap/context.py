@@ -13,10 +13,13 @@ from sora.core.criteria import Criteria
 from sora.core.errors import SoraError
 from sora.core.limits import IMAP_CONTEXT_MESSAGES_MAX, IMAP_CONTEXTS_MAX
 from sora.core.ordering import Order, SortKey
-from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
+from sora.core.uidset import UidSet
+from sora.front.imap.session import HANDLERS, Done, ImapProtocol, Refusal, handles
 from sora.imap import responses
 from sora.imap import search_commands as commands
 from sora.imap import search_responses as answers
+from sora.imap.commands import Fetch
+from sora.imap.fetch_items import FetchItem
 from sora.imap.version import Version
 from sora.mail.search import fixed
 
@@ -32,6 +35,8 @@ class Context:
     """Empty for SEARCH, whose results are in mailbox order."""
     results: list[int]
     """UIDs, in the order the client has them."""
+    items: tuple[FetchItem, ...] = ()
+    """What is sent of new messages that match (RFC 5465 7)."""
 
 
 @attrs.define
@@ -63,17 +68,19 @@ class Contexts:
         changed = {uid for step in version.steps_from(self.version) for uid in step.changed}
         known = view.uids
         touched = sorted({*view.told(list(changed)), *known[bisect_left(known, self.last + 1) :]})
+        last = self.last
         self.version, self.last = version, view.last_uid
         if not touched:
             return
         for one in list(self.open):
             try:
-                await self._look(session, one, touched)
+                await self._look(session, one, touched, last)
             except SoraError as error:
                 self.open.remove(one)
                 session.send(responses.untagged_no(str(error), code=answers.no_update(one.tag)))
 
-    async def _look(self, session: ImapProtocol, one: Context, touched: Sequence[int]) -> None:
+    async def _look(self, session: ImapProtocol, one: Context, touched: Sequence[int], last: int) -> None:
+        """Tell what has come to match and what does not any more; messages above `last` are new."""
         here = session.here
         matching = await session.services.searcher.still(here.mailbox, here.view, one.criteria, touched)
         members = set(one.results)
@@ -83,6 +90,7 @@ class Contexts:
             self._remove(session, one, gone, here.view.uids)
         if not come:
             return
+        await show(session, [uid for uid in sorted(come) if uid > last], one.items)
         one.results = sorted([*one.results, *come])
         if one.order:
             one.results = await session.services.orders.order(
@@ -138,7 +146,19 @@ def follow(session: ImapProtocol, command: commands.Search | commands.Sort, uids
         session.send(responses.untagged_no("not followed: too much is", code=answers.no_update(session.tag)))
         return
     criteria = fixed(command.criteria, here.view)
-    contexts.open.append(Context(session.tag, criteria, command.by_uid, order, list(uids)))
+    items = command.returns.items if command.returns is not None else ()
+    contexts.open.append(Context(session.tag, criteria, command.by_uid, order, list(uids), items))
+
+
+async def show(session: ImapProtocol, uids: Sequence[int], items: tuple[FetchItem, ...]) -> None:
+    """Send what a client has asked of new messages; those that cannot be read now are left out."""
+    if not uids or not items:
+        return
+    try:
+        numbers = UidSet(tuple((uid, uid) for uid in uids))
+        await HANDLERS[Fetch](session, Fetch(numbers, items, by_uid=True))
+    except (SoraError, Refusal) as error:
+        session.log.warn("new messages could not be shown: {error}", error=str(error))
 
 
 @handles(commands.CancelUpdate)

@@ -14,9 +14,9 @@ from sora.core import limits
 from sora.core.errors import SoraError
 from sora.core.events import FeedLost, MailboxChanged, names_of
 from sora.core.ids import MailboxId
-from sora.core.uidset import UidSet
+from sora.front.imap import context
 from sora.front.imap.notify_metadata import Annotated
-from sora.front.imap.session import HANDLERS, Done, ImapProtocol, Refusal, handles
+from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.front.imap.status import status_line
 from sora.imap import commands, listing, responses
 from sora.imap.commands import StatusItem
@@ -220,12 +220,7 @@ class Watch:
             return
         new = selected.view.uids[bisect_right(selected.view.uids, last) :]
         self._mark_told()
-        if new and group.items:
-            asked = commands.Fetch(UidSet(((new[0], new[-1]),)), group.items, by_uid=True)
-            try:
-                await HANDLERS[commands.Fetch](self.session, asked)
-            except (SoraError, Refusal) as error:
-                self.session.log.warn("new messages could not be shown: {error}", error=str(error))
+        await context.show(self.session, new, group.items)
 
     def _mark_told(self) -> None:
         selected = self.session.selected
