@@ -54,18 +54,27 @@ class Resync:
 
 
 def vanished(
-    known: Ranges, *, uids: Sequence[int], uid_next: int, departed: Sequence[int] | None, above: int = 0
+    known: Ranges,
+    *,
+    uids: Sequence[int],
+    fresh: Sequence[int] = (),
+    uid_next: int,
+    departed: Sequence[int] | None,
+    above: int = 0,
 ) -> list[tuple[int, int]]:
     """Return the UIDs within `known` that are gone, as ranges.
 
-    `uids` are those that are there, ascending; `departed` those that the store remembers to have left since, ascending,
+    `uids` are those that the client counts, ascending, and `fresh` those that are there; `departed` those that the store remembers to have left since, ascending,
     or None if it does not remember. Nothing up to `above` is named, nor what was never given to a message.
     """
     within = [(max(low, above + 1), min(high, uid_next - 1)) for low, high in known]
     within = [(low, high) for low, high in within if low <= high]
     if departed is None:
-        return list(chain.from_iterable(_absent(low, high, uids) for low, high in within))
-    return list(_runs(_among(departed, within, uids)))
+        gone = list(chain.from_iterable(_absent(low, high, uids) for low, high in within))
+    else:
+        gone = list(_runs(_among(departed, within, uids)))
+    # What has arrived but was not announced yet is not gone.
+    return list(chain.from_iterable(_absent(low, high, fresh) for low, high in gone)) if fresh else gone
 
 
 def _absent(low: int, high: int, uids: Sequence[int]) -> Iterator[tuple[int, int]]:

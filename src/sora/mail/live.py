@@ -275,6 +275,8 @@ class OpenMailbox:
         self._closed = False
         self.recent_from = recent_from
         """UIDs from here on are \\Recent in this session (RFC 3501 2.3.2)."""
+        self.opened = state.version
+        """The version that it was opened with, of which `departed` tells."""
         self.departed = departed
         """UIDs that had left after `vanished_since` when it was opened, ascending; None if that is not known."""
 

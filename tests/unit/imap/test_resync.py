@@ -33,6 +33,11 @@ class VanishedTests(unittest.SynchronousTestCase):
         self.assertEqual(expanded(told), {uid for uid in asked - set(there) if uid < uid_next})
         self.assertEqual(told, sorted(told))
 
+    def test_what_arrived_unannounced_is_not_gone(self):
+        for departed in (None, [2]):
+            told = vanished([(1, 9)], uids=array("I", [1, 3]), fresh=array("I", [1, 4]), uid_next=5, departed=departed)
+            self.assertEqual(told, [(2, 2)])
+
     def test_a_range_of_all_numbers_costs_nothing(self):
         told = vanished([(1, 2**32 - 1)], uids=array("I", [7]), uid_next=2**32, departed=None)
         self.assertEqual(told, [(1, 6), (8, 2**32 - 1)])

@@ -16,8 +16,14 @@ async def tell_vanished(
 ) -> None:
     """Tell which of the known UIDs are gone and not counted by the client any more; nothing up to `above`."""
     here = session.here
+    there = here.mailbox.version.uids
     gone = resync.vanished(
-        known, uids=here.view.uids, uid_next=here.mailbox.row.uid_next, departed=departed, above=above
+        known,
+        uids=here.view.uids,
+        fresh=() if there is here.view.uids else there,
+        uid_next=here.mailbox.row.uid_next,
+        departed=departed,
+        above=above,
     )
     for start in range(0, len(gone), resync.RANGES_AT_ONCE):
         session.send(responses.vanished(gone[start : start + resync.RANGES_AT_ONCE], earlier=True))

@@ -31,7 +31,7 @@ async def select(session: ImapProtocol, command: commands.Select) -> Done:
     rights = await admission.enter(session, command.mailbox, mailbox)
     read_only = command.read_only or not admission.writable(rights)
     row = mailbox.row
-    view = SessionView(mailbox.version, recent_from=mailbox.recent_from)
+    view = SessionView(mailbox.opened, recent_from=mailbox.recent_from)
     session.selected = Selected(command.mailbox, mailbox, view, read_only, mailbox.listen(session.wake))
     session.send(responses.flags(row.keywords))
     session.send(acl_parse.permanent_flags(row.keywords, rights, settable=not read_only))
