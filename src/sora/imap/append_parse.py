@@ -13,14 +13,14 @@ from sora.imap.tokens import BadSyntax, Cursor
 
 def parse_append(cursor: Cursor) -> Append:
     """Read APPEND; raises `BadSyntax`, `LimitReached`, `MailboxNameInvalid`."""
-    mailbox = cursor.mailbox()
+    mailbox, written = cursor.named()
     messages: list[NewText] = []
     while not (messages and cursor.at_end):
         if len(messages) == IMAP_LITERAL_COUNT_MAX:
             raise LimitReached(f"more than {IMAP_LITERAL_COUNT_MAX} messages")
         cursor.space()
         messages.append(_message(cursor))
-    return Append(mailbox, tuple(messages))
+    return Append(mailbox, tuple(messages), written)
 
 
 def parse_replace(*, by_uid: bool) -> Callable[[Cursor], Replace]:

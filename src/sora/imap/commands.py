@@ -88,6 +88,8 @@ class Select:
     condstore: bool = attrs.field(kw_only=True, default=False)
     resync: Resync | None = attrs.field(kw_only=True, default=None)
     """QRESYNC (RFC 7162 3.2.5)."""
+    written: str | None = attrs.field(kw_only=True, default=None)
+    """The name as the client wrote it, if that is not the canonical one (RFC 9051 6.3.9.7)."""
 
 
 @attrs.frozen
@@ -98,7 +100,7 @@ class Create:
     """Without the separator at its end."""
     special_use: tuple[str, ...] = ()
     written: str | None = None
-    """The name as the client wrote it, if that is not the canonical one (RFC 9051 6.3.9.7)."""
+    """As in `Select`."""
 
 
 @attrs.frozen
@@ -107,7 +109,7 @@ class Delete:
 
     mailbox: str
     written: str | None = None
-    """As in `Create`."""
+    """As in `Select`."""
 
 
 @attrs.frozen
@@ -231,6 +233,8 @@ class Append:
 
     mailbox: str
     messages: tuple[NewText, ...]
+    written: str | None = None
+    """As in `Select`."""
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ def parse_select(*, read_only: bool) -> Callable[[Cursor], c.Command]:
     """Return the reader of SELECT, or of EXAMINE."""
 
     def read(cursor: Cursor) -> c.Command:
-        mailbox = cursor.mailbox()
+        mailbox, written = cursor.named()
         condstore = False
         resync = None
         if not cursor.at_end:
@@ -26,7 +26,7 @@ def parse_select(*, read_only: bool) -> Callable[[Cursor], c.Command]:
                     resync = _resync(cursor)
                 else:
                     raise BadSyntax("unknown or repeated parameter of SELECT")
-        return c.Select(mailbox, read_only=read_only, condstore=condstore, resync=resync)
+        return c.Select(mailbox, read_only=read_only, condstore=condstore, resync=resync, written=written)
 
     return read
 

@@ -93,7 +93,7 @@ class Mailboxes(ParseCase):
         self.refuses(b"ENABLE", b"")
 
     def test_select_and_examine(self) -> None:
-        self.assertEqual(read(b"SELECT", b"inBox"), c.Select("INBOX", read_only=False))
+        self.assertEqual(read(b"SELECT", b"inBox"), c.Select("INBOX", read_only=False, written="inBox"))
         self.assertEqual(read(b"EXAMINE", b'"a b" (CONDSTORE)'), c.Select("a b", read_only=True, condstore=True))
         self.refuses(b"SELECT", b"", b"x (", b"x (FOO)", b"x y", b"a%b")
 

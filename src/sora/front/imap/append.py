@@ -2,6 +2,7 @@
 
 from sora.core.errors import SoraError
 from sora.front.imap.catenate import mails
+from sora.front.imap.mailboxes import tell_canonical
 from sora.front.imap.quota import warn
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
@@ -20,11 +21,13 @@ async def append(session: ImapProtocol, command: commands.Append) -> Done:
     )
     session.services.wake_uploader()
     warn(session, command.mailbox, inserted)
-    await show(session, command.mailbox, inserted[-1])
+    await _show(session, command.mailbox, inserted[-1])
+    if command.written is not None:
+        tell_canonical(session, command.mailbox, command.written)
     return Done("APPEND completed", responses.append_uid(inserted[0].uid_validity, [one.uid for one in inserted]))
 
 
-async def show(session: ImapProtocol, mailbox: str, last: Inserted) -> None:
+async def _show(session: ImapProtocol, mailbox: str, last: Inserted) -> None:
     """Have the selected mailbox show what came into it, if it is that one."""
     if session.selected is not None and session.selected.name == mailbox:
         try:

@@ -40,7 +40,7 @@ async def create(session: ImapProtocol, command: commands.Create) -> Done:
         raise Refusal("this special use cannot be given", b"USEATTR")
     row = await session.services.mailboxes.create(account, command.mailbox, special_use=use)
     if command.written is not None:
-        _tell_canonical(session, row.name, command.written)
+        tell_canonical(session, row.name, command.written)
     return Done("CREATE completed", object_id.mailbox_id(row.id))
 
 
@@ -55,7 +55,7 @@ async def delete(session: ImapProtocol, command: commands.Delete) -> Done:
     if session.selected is not None and session.selected.name == command.mailbox:
         session.unselect()
     if command.written is not None:
-        _tell_canonical(session, command.mailbox, command.written, "\\NonExistent")
+        tell_canonical(session, command.mailbox, command.written, "\\NonExistent")
     return Done("DELETE completed")
 
 
@@ -64,11 +64,11 @@ async def rename(session: ImapProtocol, command: commands.Rename) -> Done:
     """Rename a mailbox and what lies below it; INBOX gives its messages away and stays."""
     await session.services.mailboxes.rename(session.signed_in.account, command.old, command.new, session.actor)
     if command.written is not None:
-        _tell_canonical(session, command.new, command.written)
+        tell_canonical(session, command.new, command.written)
     return Done("RENAME completed")
 
 
-def _tell_canonical(session: ImapProtocol, name: str, written: str, *attributes: str) -> None:
+def tell_canonical(session: ImapProtocol, name: str, written: str, *attributes: str) -> None:
     """Tell a client of IMAP4rev2 that a mailbox is not called as it wrote (RFC 9051 6.3.9.7)."""
     if session.rev2:
         session.send(responses.list_line(b"LIST", attributes, name, old_name=written, utf8=session.utf8))

@@ -2,6 +2,7 @@
 
 from sora.core.errors import CommitUnknown, NoSuchMessage, SoraError
 from sora.front.imap.catenate import mails
+from sora.front.imap.quota import warn
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import commands, responses
 from sora.store.model import Named
@@ -37,6 +38,7 @@ async def replace(session: ImapProtocol, command: commands.Replace) -> Done:
             raise
         await _show(session)
     session.services.wake_uploader()
+    warn(session, command.mailbox, [inserted])
     # Before the EXPUNGE, so that the client has the new message when the old one goes (RFC 8508 4.3).
     code = responses.append_uid(inserted.uid_validity, [inserted.uid])
     session.send(responses.untagged_ok("the replacement is there", code=code))

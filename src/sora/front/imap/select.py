@@ -38,7 +38,7 @@ async def select(session: ImapProtocol, command: commands.Select) -> Done:
     session.send(responses.exists(view.count))
     if session.rev2:
         view.forget_recent()
-        await _list_itself(session, command.mailbox)
+        await _list_itself(session, command.mailbox, command.written)
     else:
         _tell_recent_and_unseen(session, view)
     session.send(responses.untagged_ok("identifier", code=object_id.mailbox_id(row.id)))
@@ -72,14 +72,14 @@ async def _resynchronize(session: ImapProtocol, resync: Resync) -> None:
     await tell_changes(session, view.changed_since(view.resolve(known, by_uid=True), since))
 
 
-async def _list_itself(session: ImapProtocol, name: str) -> None:
+async def _list_itself(session: ImapProtocol, name: str, written: str | None) -> None:
     """Send LIST of the mailbox with its attributes, as IMAP4rev2 wants it (RFC 9051 6.3.2)."""
     everything = await session.services.mailboxes.listing(session.signed_in.account)
     names = [listing.Name(row.name, row.special_use, row.subscribed) for row in everything.mailboxes]
     returns = frozenset((commands.Return.SUBSCRIBED, commands.Return.CHILDREN))
     asked = commands.ListMailboxes(commands.ListKind.LIST, "", patterns=(name,), returns=returns, extended=True)
     for line in listing.answer(asked, names, everything.subscriptions):
-        session.send(responses.list_line(b"LIST", line.attributes, line.name, utf8=session.utf8))
+        session.send(responses.list_line(b"LIST", line.attributes, line.name, old_name=written, utf8=session.utf8))
 
 
 @handles(commands.Close)
