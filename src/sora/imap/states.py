@@ -126,6 +126,9 @@ AUTHENTICATED: Final = (
 ENABLEABLE: Final = frozenset(("CONDSTORE", "QRESYNC", "UIDONLY", "IMAP4REV2", "UTF8=ACCEPT"))
 """What ENABLE turns on (RFC 5161 3.1), in capitals; other names are ignored."""
 
+KNOWN: Final = frozenset(name.upper() for name in (*PERMITTED_STARTTLS, *REFUSED, *AUTHENTICATED))
+"""Everything that is advertised anywhere, in capitals."""
+
 NEEDED: Final[dict[type, bytes]] = {
     c.Id: b"ID",
     c.Enable: b"ENABLE",

@@ -21,7 +21,7 @@ from sora.front.imap.factory import ImapFactory
 from sora.front.imap.filters import Filter, in_capitals
 from sora.front.imap.services import ImapServices
 from sora.front.lmtp import PRIVATE_NETWORKS, LmtpFactory, LmtpServices, Room
-from sora.imap import acl_parse
+from sora.imap import acl_parse, states
 from sora.mail.append import Appender, DedupScope
 from sora.mail.change import Changer
 from sora.mail.deliver import Deliverer
@@ -185,6 +185,7 @@ class Servers:
             greeting=f"{name} ready",
             identity=(("name", "sora"), ("version", __version__)),
         )
+        self._warn_of_filters(server, services)
         factory = ImapFactory(services, secure=server.tls)
         self.imap.append(factory)
         return self._listener(server, factory, factory.drain)
@@ -192,6 +193,14 @@ class Servers:
     def _pointless(self) -> frozenset[bytes]:
         """Return capabilities that mean nothing as this server is configured."""
         return frozenset() if self.shared.sharing.settings is not None else acl_parse.CAPABILITIES
+
+    def _warn_of_filters(self, server: Server, services: ImapServices) -> None:
+        """Say what of the hidden capabilities will have no effect."""
+        hidden = services.hidden.union(*(one.hidden for one in services.filters))
+        for name in sorted(hidden - states.KNOWN):
+            self.log.warn("servers.{name}: there is no capability {cap}", name=server.name, cap=name.decode())
+        if any(one.ja4 is not None for one in services.filters) and not services.overhears:
+            self.log.warn("servers.{name}: filters by ja4_fingerprint need lean transports", name=server.name)
 
     def _lmtp(self, server: Server) -> Listener:
         configuration, store = self.configuration, self.storage.store

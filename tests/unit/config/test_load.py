@@ -118,11 +118,18 @@ class OwnersExamplesTests(unittest.SynchronousTestCase):
     def test_what_is_not_built_yet_is_complained_about_only_when_it_is_to_be_started(self) -> None:
         configuration = parse("\n".join(OWNERS_EXAMPLES.values()), None, {})
         told = "\n".join(configuration.unsupported())
-        for name in ("servers.imap_proxy", "servers.http_api", "shared_mailboxes", "relay", "relay_queue", "cluster"):
+        for name in ("servers.imap_proxy", "servers.http_api", "relay", "relay_queue", "cluster"):
             self.assertIn(f"{name}: ", told)
         self.assertIn("not available in this version", told)
         resting = parse('[servers.imap_proxy]\nstart = false\naddr = ":1143"\n', None, {})
         self.assertEqual(resting.unsupported(), [])
+
+    def test_fingerprints_are_had_only_of_lean_transports(self) -> None:
+        text = '[process]\ntransport = "{}"\n[servers.imaps]\naddr = ":993"\ntls = true\ntype = "imap"\n'
+        text += '[[servers.imaps.client_filters]]\nja4_fingerprint = "^t13d"\n'
+        self.assertEqual(parse(text.format("lean"), None, {}).unsupported(), [])
+        (complaint,) = parse(text.format("stock"), None, {}).unsupported()
+        self.assertIn("servers.imaps.client_filters: ja4_fingerprint", complaint)
 
 
 class MistakesTests(unittest.SynchronousTestCase):

@@ -19,6 +19,7 @@ from sora.core import limits
 from sora.core.errors import ReadOnly, SoraError
 from sora.core.rights import ALL, Rights
 from sora.front.imap import admission
+from sora.front.imap.filters import Client
 from sora.front.imap.peer import Incoming, Peer, Wake
 from sora.front.imap.progress import LONG, Progress
 from sora.front.imap.services import ImapServices
@@ -201,6 +202,7 @@ class ImapProtocol(Peer):
     def begin_tls(self) -> None:
         """Begin TLS, as a new connection in all but its deadline (RFC 3501 6.2.1)."""
         if self.services.certificates is not None:
+            self.hidden, self.client = self.services.hidden, Client()
             self.framer = self.new_framer()
             self.enabled.clear()
             self.secure(self.services.certificates)
