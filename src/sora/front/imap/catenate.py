@@ -6,7 +6,7 @@ from sora.core import limits
 from sora.core.errors import MessageTooLarge, NoSuchMailbox
 from sora.front.imap.fetch import Source, cut, wants
 from sora.front.imap.session import ImapProtocol, Refusal
-from sora.imap import url
+from sora.imap import responses, url
 from sora.imap.commands import MessageUrl, NewText
 from sora.mail.append import NewMail
 
@@ -68,5 +68,5 @@ async def _read(session: ImapProtocol, text: bytes) -> bytes:
 
 
 def _bad(text: bytes, why: str) -> Refusal:
-    shown = bytes(octet for octet in text if 0x20 < octet < 0x7F and octet not in b"]")
-    return Refusal(why, b'BADURL "%b"' % shown.replace(b"\\", b"").replace(b'"', b""))
+    shown = bytes(octet for octet in text[: responses.QUOTED_MAX] if 0x20 < octet < 0x7F and octet not in b'"\\]')
+    return Refusal(why, b'BADURL "%b"' % shown)
