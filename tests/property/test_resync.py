@@ -2,13 +2,13 @@
 
 import re
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial import unittest
 
-from sora.core.flags import DELETED
-from sora.store.model import Actor, Named
+from sora.core.flags import DELETED, Change
+from sora.store.model import Actor, FlagChange, Named
 from tests.dialogs.connections import MemoryClient
 from tests.dialogs.script import Account, Dialog, simple
 from tests.dialogs.world import MemoryWorld
@@ -70,16 +70,9 @@ class History:
                 await messages.move(self.away, chosen, self.inbox, self.actor)
             case _:
                 flag = DELETED if what == "expunge" else 1 << at % 3
-                await messages.store(self.inbox, [change(chosen, flag)])
+                await messages.store(self.inbox, [FlagChange(chosen, Change.ADD, flag, ())])
                 if what == "expunge":
                     await messages.expunge(self.inbox, chosen, self.actor)
-
-
-def change(uids, flags):
-    from sora.core.flags import Change
-    from sora.store.model import FlagChange
-
-    return FlagChange(uids, Change.ADD, flags, ())
 
 
 async def hold(actions, subset, step, *, known: bool) -> None:
@@ -124,7 +117,7 @@ def check(told, asked, there, *, complete: bool) -> None:
 
 
 class ResyncTests(unittest.SynchronousTestCase):
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
     @given(ACTIONS, st.integers(0, 3), st.integers(1, 3), st.booleans())
     def test_v6_what_left_is_told_completely(self, actions, subset, step, known):
         self.successResultOf(Deferred.fromCoroutine(hold(actions, subset, step, known=known)))

@@ -5,8 +5,8 @@ departures that the store remembers, or all UIDs that are not there where the st
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import chain, compress
 from typing import Final
 
 import attrs
@@ -64,8 +64,9 @@ def vanished(
 ) -> list[tuple[int, int]]:
     """Return the UIDs within `known` that are gone, as ranges.
 
-    `uids` are those that the client counts, ascending, and `fresh` those that are there; `departed` those that the store remembers to have left since, ascending,
-    or None if it does not remember. Nothing up to `above` is named, nor what was never given to a message.
+    `uids` are those that the client counts, ascending, and `fresh` those that are there; `departed` those that the
+    store remembers to have left since, ascending, or None if it does not remember. Nothing up to `above` is named, nor
+    what was never given to a message.
     """
     within = [(max(low, above + 1), min(high, uid_next - 1)) for low, high in known]
     within = [(low, high) for low, high in within if low <= high]
@@ -109,6 +110,11 @@ def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
             first = last = number
     if first >= 0:
         yield first, last
+
+
+def places(uids: Sequence[int], among: Container[int]) -> Iterator[int]:
+    """Yield the indexes of those UIDs that are among others."""
+    return compress(range(len(uids)), map(among.__contains__, uids))
 
 
 def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import compress, pairwise, takewhile
+from operator import ne
 from typing import Final
 
 import attrs
@@ -232,11 +233,14 @@ def _compare(old: Version, new: Version) -> Step:
     """Find what lies between two versions from their columns alone."""
     count = len(old.uids)
     vanished: list[int] = []
-    if new.uids[:count] != old.uids:
-        vanished = sorted(set(old.uids).difference(new.uids))
-    elif new.modseqs[:count] == old.modseqs:
+    uids, modseqs = old.uids, old.modseqs
+    if new.uids[:count] != uids:
+        vanished = sorted(set(uids).difference(new.uids))
+        gone = [position(uids, uid) for uid in vanished]
+        uids, modseqs = _without(uids, gone), _without(modseqs, gone)
+    elif new.modseqs[:count] == modseqs:
         return Step(new.serial, (), (), None)
-    before = dict(zip(old.uids, old.modseqs, strict=True))
-    changed = [uid for uid, m in zip(new.uids, new.modseqs, strict=True) if before.get(uid, m) != m]
+    # What is left of the old stands at the beginning of the new: UIDs ascend, and so do arrivals.
+    changed = array("I", compress(uids, map(ne, modseqs, new.modseqs)))
     one = new.modseq if new.modseq == old.modseq + 1 else None
     return Step(new.serial, vanished, changed, one)

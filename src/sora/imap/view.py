@@ -107,6 +107,8 @@ class OwnStore:
 
 
 _FORGOTTEN: Final = (0, 0, ())
+_WRITTEN_OUT: Final = 10_000
+"""From so many messages on pairs are not kept."""
 _NEVER: Final = 1 << 32
 """Above every UID."""
 
@@ -393,8 +395,14 @@ class SessionView:
         news = Announcement(expunged, vanished, exists)
         if recent != self._recent_told:
             news.recent = self._recent_told = recent
-        news.changed = [(self.number(uid), uid) for uid in sorted(changed)]
+        news.changed = self._numbered(changed)
         return news
+
+    def _numbered(self, uids: set[int]) -> Sequence[tuple[int, int]]:
+        """Return (number, UID) of messages told of, ascending; of very many they are made where they are used."""
+        if len(uids) < _WRITTEN_OUT:
+            return [(self.number(uid), uid) for uid in sorted(uids)]
+        return Targets(self._uids, ((low, high + 1) for low, high in resync.runs(resync.places(self._uids, uids))))
 
     def _advance(self, version: Version, *, keep: bool) -> set[int]:
         """Go to `version`; gone messages go to `_gone`. Returns UIDs whose new flags the client does not know.

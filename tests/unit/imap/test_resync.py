@@ -2,7 +2,7 @@
 
 from array import array
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
@@ -21,6 +21,7 @@ def expanded(ranges):
 
 
 class VanishedTests(unittest.SynchronousTestCase):
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(UIDS, UIDS, RANGES, st.integers(0, 20))
     def test_v6_what_is_told_is_what_is_known_and_gone(self, there, left, ranges, above):
         there, left = sorted(there), sorted(left)
@@ -42,12 +43,14 @@ class VanishedTests(unittest.SynchronousTestCase):
         told = vanished([(1, 2**32 - 1)], uids=array("I", [7]), uid_next=2**32, departed=None)
         self.assertEqual(told, [(1, 6), (8, 2**32 - 1)])
 
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.sets(st.integers(0, 50)))
     def test_runs_are_what_they_were_made_of(self, numbers):
         self.assertEqual(sorted(expanded(runs(sorted(numbers)))), sorted(numbers))
 
 
 class MatchTests(unittest.SynchronousTestCase):
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(UIDS, st.lists(st.tuples(st.integers(1, 30), st.integers(1, 40), st.integers(1, 6)), max_size=4))
     def test_the_last_uid_that_stands_where_the_client_believes_counts(self, uids, pieces):
         uids = array("I", sorted(uids))

@@ -2,7 +2,7 @@
 
 from array import array
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
@@ -15,6 +15,7 @@ RANGES = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=5).map(tuple)
 
 
 class TargetsTests(unittest.SynchronousTestCase):
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(UIDS, RANGES, st.integers(-3, 70), st.integers(-3, 70))
     def test_they_are_what_a_list_of_pairs_is(self, uids, ranges, first, last):
         everything = list(enumerate(uids, 1))

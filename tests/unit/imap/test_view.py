@@ -163,6 +163,18 @@ class News(unittest.SynchronousTestCase):
         self.assertRaises(ValueError, changed, version(1, 5), {3: 0})
 
 
+class VeryMany(unittest.SynchronousTestCase):
+    def test_a_session_far_behind_in_a_large_mailbox_is_told_the_same_as_one_in_a_small_one(self):
+        first = version(*range(1, HISTORY_UIDS_MAX + 3))
+        view = SessionView(first, recent_from=10**6)
+        second = changed(first, dict.fromkeys(range(1, HISTORY_UIDS_MAX + 2), SEEN), vanished=range(5, 15_000, 7))
+        news = view.update(second, Expunges.ALLOWED)
+        left = [uid for uid in range(1, HISTORY_UIDS_MAX + 2) if uid < 5 or uid >= 15_000 or (uid - 5) % 7]
+        self.assertEqual(list(news.vanished), list(range(5, 15_000, 7)))
+        self.assertEqual(list(news.changed), list(enumerate(left, 1)))
+        self.assertEqual(list(news.changed[10_000:10_002]), list(enumerate(left, 1))[10_000:10_002])
+
+
 class OwnStores(unittest.SynchronousTestCase):
     def setUp(self):
         self.first = version(1, 2, 3)
