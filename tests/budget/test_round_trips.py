@@ -93,6 +93,25 @@ class SelectedTests(BudgetTests):
             ],
         )
 
+    async def test_searching_is_one_and_nothing_when_it_is_repeated(self) -> None:
+        client = await self.signed_in("SELECT INBOX")
+        await self.hold(
+            client,
+            [
+                (1, "SEARCH SUBJECT number"),
+                (1, "SEARCH SUBJECT other"),
+                (0, "SEARCH SUBJECT anything OR SEEN UNSEEN"),
+                (1, "SORT (SUBJECT) UTF-8 ALL"),
+                (0, "UID SORT RETURN (PARTIAL 1:10) (SUBJECT) UTF-8 UNSEEN"),
+                (1, "THREAD REFERENCES UTF-8 ALL"),
+                (0, "UID THREAD REFS UTF-8 SUBJECT number"),
+                (0, "SEARCH RETURN (SAVE) 1:5"),
+                (0, "UID SEARCH UID $ UNSEEN"),
+                # The own mailboxes and those shared by others, then all of them at once.
+                (3, "ESEARCH IN (personal) BODY nowhere"),
+            ],
+        )
+
     async def test_changing_is_one(self) -> None:
         client = await self.signed_in("SELECT INBOX")
         await self.hold(

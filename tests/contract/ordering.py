@@ -1,6 +1,6 @@
 """The contract of `Messages.order`, `threading` and `search_many`: packed columns, exact and of every mailbox."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sora.core import criteria as keys
@@ -8,6 +8,7 @@ from sora.core.flags import DELETED, SEEN, Change
 from sora.core.ids import MailboxId
 from sora.core.ordering import SortKey
 from sora.core.uidset import STAR, UidSet
+from sora.store.columns import ABSENT, NEVER, PARTLY, PRESENT, UNSURE, Name, Number
 from sora.store.model import Want
 from sora.store.threads import REFERENCES_MAX
 from tests.contract.base import StoreContract
@@ -160,3 +161,40 @@ class OrderContract(StoreContract):
         self.assertEqual(await self.found(keys.Id(keys.IdOf.EMAIL, email)), {self.inbox: [1]})
         self.assertEqual(await self.found(keys.Id(keys.IdOf.THREAD, thread)), {self.inbox: [1]})
         self.assertEqual(await self.found(keys.Id(keys.IdOf.THREAD, None)), {})
+
+    # ------------------------------------------------------------ columns that are kept
+
+    async def column(self, name: Name, *, after: int = 0, limit: int = 100) -> Any:
+        """Read a column of INBOX."""
+        return await self.store.messages.column(self.inbox, name, after=after, uid_max=ALL, limit=limit)
+
+    async def test_a_header_field_comes_with_whether_it_is_there(self) -> None:
+        await self.put(1, fields={"cc": "zoë\nann", "x": ""})
+        await self.put(2, fields={})
+        await self.put(3, fields={"cc": "cut"}, text_complete=False)
+        await self.put(4, fields={}, text_complete=False)
+        found = await self.column("cc")
+        self.assertEqual(list(found.uids), [1, 2, 3, 4])
+        self.assertEqual(found.kinds, bytes((PRESENT, ABSENT, PARTLY, UNSURE)))
+        self.assertEqual(list(found.texts), ["zoë\nann", "", "cut", ""])
+        self.assertEqual((await self.column("x")).kinds[:2], bytes((PRESENT, ABSENT)))
+
+    async def test_numbers_come_in_their_units(self) -> None:
+        await self.put(1, sent_day=date(2026, 3, 4))
+        await self.put(2, sent_day=None)
+        arrived = [int((NOON + timedelta(hours=n)).timestamp()) * 1_000_000 for n in (1, 2)]
+        self.assertEqual(list((await self.column(Number.ARRIVED)).values), arrived)
+        day = (date(2026, 3, 4) - date(1970, 1, 1)).days
+        self.assertEqual(list((await self.column(Number.SENT)).values), [day, NEVER])
+        rows = await self.store.messages.fetch(self.inbox, [1, 2], Want.SIZE | Want.SAVE_DATE)
+        self.assertEqual(list((await self.column(Number.SIZE)).values), [row.size for row in rows])
+        saved = [row.save_date.timestamp() for row in rows if row.save_date is not None]
+        for got, expected in zip((await self.column(Number.SAVED)).values, saved, strict=True):
+            self.assertAlmostEqual(got / 1_000_000, expected, places=3)
+
+    async def test_columns_are_read_in_pieces(self) -> None:
+        for number in (1, 2, 3):
+            await self.put(number)
+        for name in ("subject", Number.SIZE):
+            self.assertEqual(list((await self.column(name, after=1, limit=1)).uids), [2])
+            self.assertEqual(list((await self.column(name, after=3)).uids), [])
