@@ -10,6 +10,7 @@ from sora.store.interfaces import ObjectStore, Store
 from sora.store.memory import MemoryObjects, MemoryStore, PlainReader
 from sora.store.model import BodyRef
 from tests.contract.accounts import AccountsContract
+from tests.contract.annotations import AnnotationsContract
 from tests.contract.base import StoreContract
 from tests.contract.bodies import BodiesContract
 from tests.contract.feed import FeedContract
@@ -133,3 +134,7 @@ class MemoryQuotasTests(Memory, QuotasContract, unittest.TestCase):
 
 class MemorySharingTests(Memory, SharingContract, unittest.TestCase):
     """Rights in mailboxes in memory."""
+
+
+class MemoryAnnotationsTests(Memory, AnnotationsContract, unittest.TestCase):
+    """Annotations in memory."""

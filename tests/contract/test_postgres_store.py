@@ -8,6 +8,7 @@ from sora.core.ids import MailboxId
 from sora.postgres.store import PostgresStore, open_store
 from sora.store.interfaces import Store
 from tests.contract.accounts import AccountsContract
+from tests.contract.annotations import AnnotationsContract
 from tests.contract.base import StoreContract
 from tests.contract.bodies import BodiesContract
 from tests.contract.feed import FeedContract
@@ -70,3 +71,7 @@ class PostgresQuotasTests(Postgres, QuotasContract, unittest.TestCase):
 
 class PostgresSharingTests(Postgres, SharingContract, unittest.TestCase):
     """Rights in mailboxes in PostgreSQL."""
+
+
+class PostgresAnnotationsTests(Postgres, AnnotationsContract, unittest.TestCase):
+    """Annotations in PostgreSQL."""

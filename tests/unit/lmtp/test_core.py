@@ -250,6 +250,7 @@ class PipeliningTests(SynchronousTestCase):
 class CodeTests(SynchronousTestCase):
     def test_unless_it_is_the_recipients_or_the_messages_fault_it_is_temporary(self) -> None:
         final = {errors.NoSuchAccount, errors.AddressInvalid, errors.MessageTooLarge, errors.NotPermitted}
+        final.add(errors.OverQuotaForGood)
         kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
         for kind in [*kinds, ValueError, ZeroDivisionError, MemoryError]:
             error = kind(["x"]) if kind is errors.ConfigurationInvalid else kind("x")
