@@ -2,7 +2,7 @@
 
 from sora.core.errors import MailboxExists, MailboxHasChildren, MailboxNameInvalid, NoSuchMailbox, SpecialUseTaken
 from sora.core.flags import DELETED, FLAGGED, SEEN, Change
-from sora.core.ids import ModSeq
+from sora.core.ids import MailboxId, ModSeq
 from sora.store.model import NewMailbox
 from tests.contract.base import FIRST, HASH, StoreContract
 from tests.contract.mail import message, new_message
@@ -66,6 +66,17 @@ class MailboxesContract(StoreContract):
         self.assertEqual(row.special_use, "\\Archive")
         await self.store.mailboxes.delete(self.account, "Old", self.actor)
         await self.store.mailboxes.create(self.account, NewMailbox("New", "\\Archive"))
+
+    async def test_a_special_use_is_given_and_taken(self) -> None:
+        use = self.store.mailboxes.set_special_use
+        with self.assertRaises(SpecialUseTaken):
+            await use(self.work, "\\Sent")
+        await use((await self.row("Sent")).id, None)
+        await use(self.work, "\\Sent")
+        await use(self.work, "\\Sent")
+        self.assertEqual(((await self.row("Sent")).special_use, (await self.row("Work")).special_use), (None, "\\Sent"))
+        with self.assertRaises(NoSuchMailbox):
+            await use(MailboxId(987_654), "\\Junk")
 
     async def test_an_account_with_nothing_but_inbox_is_furnished_once(self) -> None:
         account = await self.store.accounts.create("new@example.org", HASH, FIRST[:1])

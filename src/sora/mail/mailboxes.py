@@ -23,6 +23,8 @@ DEFAULTS: Final = (
     NewMailbox("Trash", special_use="\\Trash", subscribed=True),
 )
 """What a new account begins with (RFC 6154)."""
+SPECIAL_USES: Final = frozenset(("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash"))
+"""What a mailbox can be given (RFC 6154 2); the others are views of other mailboxes, which sora does not have."""
 
 
 def canonical(name: str) -> str:

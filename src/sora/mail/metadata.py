@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sora.core import limits
-from sora.core.errors import NoSuchMailbox, NotPermitted, SoraError
+from sora.core.errors import NoSuchMailbox, NotPermitted, SoraError, SpecialUseTaken
 from sora.core.ids import AccountId, MailboxId
 from sora.core.rights import Rights
+from sora.mail.mailboxes import SPECIAL_USES
 from sora.mail.sharing import DENIED, MISSING, Place, Sharing
 from sora.store.annotations import PRIVATE, SHARED, Annotations, Depth, below
 from sora.store.interfaces import Mailboxes
@@ -20,6 +21,10 @@ from sora.store.model import MailboxRow
 _ENTRY = re.compile(r"/(?:private|shared)(?:/[^\x00-\x20\x7f-\U0010ffff*%/]+)*\Z")
 _USING: Final = frozenset("rswip")
 """Beside `l`, any of these makes one a user of a mailbox, who sees its annotations (RFC 5464 3.3)."""
+
+
+SPECIAL_USE: Final = "/private/specialuse"
+"""The entry that is the special use of one's own mailbox (RFC 6154 4)."""
 
 
 class EntryInvalid(SoraError):
@@ -70,7 +75,10 @@ class MetadataUseCases:
         """Read entries of a mailbox, or of the server (an empty name), ascending. Raises `NoSuchMailbox`."""
         if mailbox:
             place = await self._place(account, mailbox)
-            return await self._annotations.read(place.mailbox, account, entries, depth)
+            found = await self._annotations.read(place.mailbox, account, entries, depth)
+            if not self._sharing.foreign(mailbox) and _asks_for_use(entries, depth):
+                found = _with_use(found, await self._mailboxes.find(account, mailbox))
+            return found
         found = await self._annotations.read(None, account, entries, depth)
         for entry, value in self._server.items():
             if any(below(entry, name, depth) for name in entries):
@@ -82,12 +90,17 @@ class MetadataUseCases:
     ) -> dict[MailboxId, dict[str, bytes]]:
         """Read entries of the mailboxes that LIST has read, of whose annotations one may know."""
         mailboxes = [row.id for row in rows if _uses(row.rights)]
-        return await self._annotations.read_many(mailboxes, account, entries, depth)
+        found = await self._annotations.read_many(mailboxes, account, entries, depth)
+        if _asks_for_use(entries, depth):
+            own = [row for row in rows if row.special_use is not None and not self._sharing.foreign(row.name)]
+            found = found | {row.id: _with_use(found.get(row.id, {}), row) for row in own}
+        return found
 
     async def write(self, account: AccountId, mailbox: str, values: Mapping[str, bytes | None]) -> None:
         """Set entries of a mailbox, or of the server (an empty name), all or none.
 
-        Raises `NoSuchMailbox`, `NotPermitted`, `ValueTooLong`, `TooManyAnnotations`, `EntryInvalid`.
+        Raises `NoSuchMailbox`, `NotPermitted`, `ValueTooLong`, `TooManyAnnotations`, `EntryInvalid`, and
+        `SpecialUseTaken` if a special use cannot be given.
         """
         if any(entry + "/" in (PRIVATE, SHARED) for entry in values):
             raise EntryInvalid("this is where entries are, and none itself")
@@ -100,6 +113,11 @@ class MetadataUseCases:
             await self._annotations.write(None, account, values)
             return
         place = await self._place(account, mailbox)
+        if SPECIAL_USE in values:
+            if len(values) > 1 or self._sharing.foreign(mailbox):
+                raise NotPermitted("the special use is set alone, and of one's own mailboxes only")
+            await self._mailboxes.set_special_use(place.mailbox, _use(values[SPECIAL_USE]))
+            return
         if shared and "w" not in place.rights:
             raise NotPermitted(DENIED)
         await self._annotations.write(place.mailbox, account, values)
@@ -107,3 +125,24 @@ class MetadataUseCases:
 
 def _uses(rights: Rights) -> bool:
     return "l" in rights and bool(rights & _USING)
+
+
+def _asks_for_use(entries: Sequence[str], depth: Depth) -> bool:
+    return any(below(SPECIAL_USE, name, depth) for name in entries)
+
+
+def _with_use(found: Mapping[str, bytes], row: MailboxRow) -> dict[str, bytes]:
+    if row.special_use is None:
+        return dict(found)
+    return dict(sorted({**found, SPECIAL_USE: row.special_use.encode("ascii")}.items()))
+
+
+def _use(value: bytes | None) -> str | None:
+    """Read what is to be a mailbox's special use. Raises `SpecialUseTaken` for what none can be given."""
+    asked = (value or b"").decode("ascii", "replace").strip().lower()
+    if not asked:
+        return None
+    for use in SPECIAL_USES:
+        if use.lower() == asked:
+            return use
+    raise SpecialUseTaken("this special use cannot be given")

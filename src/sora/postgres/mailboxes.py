@@ -195,6 +195,11 @@ class PostgresMailboxes:
         )
 
     @deferred
+    async def set_special_use(self, mailbox_: MailboxId, use: str | None) -> None:
+        """Give a mailbox a special use, or take it away. Raises `NoSuchMailbox`, `SpecialUseTaken`."""
+        await self._database.call("set_special_use", {"mailbox": mailbox_, "use": use})
+
+    @deferred
     async def delete(self, account: AccountId, name: str, actor: Actor) -> MailboxId:
         """Delete a mailbox; its messages become tombstones. Raises `NoSuchMailbox`, `MailboxHasChildren`.
 

@@ -102,6 +102,9 @@ class Mailboxes(Protocol):
     def furnish(self, account: AccountId, mailboxes: Sequence[NewMailbox]) -> "Deferred[None]":
         """Create mailboxes of one level, unless the account has any besides INBOX; what is there stays as it is."""
 
+    def set_special_use(self, mailbox: MailboxId, use: str | None) -> "Deferred[None]":
+        """Give a mailbox a special use, or take it away. Raises `NoSuchMailbox`, `SpecialUseTaken`."""
+
     def delete(self, account: AccountId, name: str, actor: Actor) -> "Deferred[MailboxId]":
         """Delete a mailbox; its messages become tombstones. Raises `NoSuchMailbox`, `MailboxHasChildren`.
 

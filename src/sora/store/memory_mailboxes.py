@@ -93,6 +93,16 @@ class MemoryMailboxes:
         self._state.announce((names_of(account), 0))
 
     @fired
+    def set_special_use(self, mailbox: MailboxId, use: str | None) -> None:
+        """Give a mailbox a special use, or take it away."""
+        stored = self._state.mailbox(mailbox)
+        others = [one for one in self._state.account(stored.account).mailboxes.values() if one is not stored]
+        if use is not None and any(one.special_use == use for one in others):
+            raise SpecialUseTaken("another mailbox has this special use")
+        stored.special_use = use
+        self._state.announce((names_of(stored.account), 0))
+
+    @fired
     def delete(self, account: AccountId, name: str, actor: Actor) -> MailboxId:
         """Delete a mailbox; its messages become tombstones."""
         state = self._state

@@ -8,10 +8,8 @@ from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.front.imap.status import status_line
 from sora.imap import acl_parse, commands, listing, object_id, responses
 from sora.imap.commands import Return
+from sora.mail.mailboxes import SPECIAL_USES
 from sora.store.model import Listing, MailboxRow
-
-SPECIAL_USES: Final = frozenset(("\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash"))
-"""What CREATE can give (RFC 6154 2); the others are views of other mailboxes, which sora does not have."""
 
 Write = Callable[[MailboxRow], bytes]
 """Writes what a return option adds after a mailbox's LIST line; nothing for some."""

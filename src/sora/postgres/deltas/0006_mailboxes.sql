@@ -72,6 +72,23 @@ CREATE FUNCTION mailbox_now(box_id bigint) RETURNS SETOF mailboxes LANGUAGE plpg
 $$ BEGIN RETURN QUERY SELECT * FROM mailboxes WHERE id = box_id; END $$;
 COMMENT ON FUNCTION mailbox_now IS 'A mailbox as the very statement that calls this has made it.';
 
+CREATE FUNCTION set_special_use(box_id bigint, use text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    account bigint;
+BEGIN
+    SELECT account_id INTO account FROM mailboxes WHERE id = box_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'SO001', MESSAGE = 'the mailbox was deleted';
+    END IF;
+    PERFORM lock_mailboxes_of(account);
+    IF EXISTS (SELECT FROM mailboxes WHERE account_id = account AND special_use = use AND id <> box_id) THEN
+        RAISE EXCEPTION USING ERRCODE = 'SO011', MESSAGE = 'another mailbox has this special use';
+    END IF;
+    UPDATE mailboxes SET special_use = use WHERE id = box_id;
+    PERFORM announce_names(account);
+END $$;
+COMMENT ON FUNCTION set_special_use IS 'Give a mailbox a special use, or take it away (NULL).';
+
 CREATE FUNCTION furnish_account(
     account bigint, names text[], uses text[], subscribed boolean[], mailboxes_default bigint DEFAULT NULL
 ) RETURNS void LANGUAGE plpgsql AS $$
