@@ -72,6 +72,9 @@ class MemoryAnnotations:
             else:
                 kept[entry] = value
         told = [(names_of(reader), 0)]
+        if mailbox is not None:
+            # RFC 7162 3.2: an annotation changes its mailbox.
+            self._state.mailbox(mailbox).advance()
         if mailbox is not None and any(entry.startswith(SHARED) for entry in values):
             told.append((mailbox, self._state.mailbox(mailbox).highest_modseq))
         self._state.announce(*told)

@@ -6,6 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
+from sora.core import limits
+from sora.core.errors import LimitReached
 from sora.core.uidset import UidSet
 from sora.imap.framer import Command
 from sora.imap.parse import parse
@@ -77,6 +79,11 @@ class ParameterTests(unittest.SynchronousTestCase):
         match = Match(((3, 4, 2), (5, 8, 1), (9, 9, 1)))
         self.assertEqual(self.read(b"QRESYNC (7 20 (3:5,9 4:5,8:9))"), Resync(7, 20, None, match))
         self.assertEqual(self.read(b"CONDSTORE QRESYNC (7 20 1 (1 1))").match, Match(((1, 1, 1),)))
+
+    def test_sets_are_bounded(self):
+        many = b",".join(b"%d" % number for number in range(1, 2 * limits.IMAP_SET_RANGES_MAX + 2, 2))
+        for text in (b"QRESYNC (7 20 %b)" % many, b"QRESYNC (7 20 (%b %b))" % (many, many)):
+            self.assertRaises(LimitReached, self.read, text)
 
     def test_what_cannot_be_is_bad(self):
         for text in (

@@ -5,7 +5,7 @@ from twisted.trial import unittest
 
 from sora.aio import start
 from sora.core.errors import DatabaseUnavailable, NoSuchMailbox
-from sora.core.flags import SEEN, Change
+from sora.core.flags import DELETED, SEEN, Change
 from sora.mail.change import Changer
 from sora.store.model import FlagChange, NewMailbox
 from tests.contract.mail import new_message
@@ -54,6 +54,45 @@ class LiveTests(unittest.SynchronousTestCase):
         self.assertEqual(post.mailboxes.calls, ["changes", "changes"])
         self.assertEqual((first.recent_from, second.recent_from), (2, 4))
         self.assertEqual(list(second.version.uids), [1, 2, 3])
+
+    def opened_since(self, modseq):
+        return start(self.post.live.open(self.post.account, "INBOX", claim_recent=False, vanished_since=modseq))
+
+    def test_what_left_comes_with_the_query_that_opens_a_mailbox_known_or_not(self):
+        post = self.post
+        uids = post.deliver(None, None, None, flags=DELETED)
+        since = post.done(post.store.mailboxes.find(post.account, "INBOX")).highest_modseq
+        post.done(post.store.messages.expunge(post.id("INBOX"), uids[:2], post.actor))
+        for call in ("open", "changes"):
+            post.mailboxes.calls.clear()
+            opened = self.successResultOf(self.opened_since(since))
+            self.assertEqual((post.mailboxes.calls, list(opened.departed)), ([call], uids[:2]))
+            self.assertEqual(list(opened.opened.uids), uids[2:])
+        self.assertIsNone(self.successResultOf(self.opened_since(since + 9)).departed)
+
+    def test_what_left_is_not_known_if_another_answer_has_overtaken_this_one(self):
+        post = self.post
+        uids = post.deliver(None, None, flags=DELETED)
+        mailbox = post.open()
+        since = mailbox.version.modseq
+        post.mailboxes.holding.add("changes")
+        opening = self.opened_since(since)
+        post.done(Changer(post.messages).expunge(mailbox, uids[:1], post.actor))
+        post.mailboxes.release()
+        opened = self.successResultOf(opening)
+        self.assertIsNone(opened.departed)
+        self.assertEqual(list(opened.opened.uids), uids[1:])
+
+    def test_what_left_is_not_asked_where_nothing_can_have(self):
+        post = self.post
+        post.deliver(flags=DELETED)
+        mailbox = post.open()
+        post.mailboxes.calls.clear()
+        self.assertEqual(list(post.done(mailbox.departed_since(mailbox.version.modseq))), [])
+        self.assertEqual(post.mailboxes.calls, [])
+        since = mailbox.version.modseq
+        post.done(Changer(post.messages).expunge(mailbox, None, post.actor))
+        self.assertEqual(list(post.done(mailbox.departed_since(since))), [1])
 
     def test_a_name_that_leads_to_another_mailbox_now_is_followed(self):
         post = self.post

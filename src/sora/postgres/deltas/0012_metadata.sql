@@ -45,6 +45,8 @@ BEGIN
         END IF;
     END IF;
     PERFORM announce_names(reader);
+    -- RFC 7162 3.2: an annotation changes its mailbox.
+    UPDATE mailboxes SET highest_modseq = highest_modseq + 1 WHERE id = box;
     IF EXISTS (SELECT FROM unnest(entries) AS e WHERE starts_with(e, '/shared/')) THEN
         PERFORM announce(ARRAY[b.id], ARRAY[b.highest_modseq]) FROM mailboxes AS b WHERE b.id = box;
     END IF;
