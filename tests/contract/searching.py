@@ -74,6 +74,17 @@ class SearchContract(StoreContract):
         self.assertEqual(await self.found(uids((900, 901))), [])
         self.assertEqual(await self.found(uids((4, 2))), [2, 3, 4])
 
+    async def test_sets_bound_what_is_looked_at_wherever_they_stand(self) -> None:
+        await self.fill(9)
+        unseen, two = keys.Flag(SEEN, False), keys.And(2)
+        self.assertEqual(await self.found(uids((2, 7)), unseen, uids((5, 9)), two, two), [5, 6, 7])
+        self.assertEqual(await self.found(unseen, uids((8, 9)), two), [8, 9])
+        self.assertEqual(await self.found(uids((1, 2)), unseen, keys.Or(2), uids((7, 9)), two), [7, 8, 9])
+        self.assertEqual(await self.found(unseen, uids((2, 9)), keys.Not(), two), [1])
+        self.assertEqual(await self.found(uids((1, 2)), uids((8, 9)), keys.Or(2)), [1, 2, 8, 9])
+        self.assertEqual(await self.found(uids((1, 2)), uids((8, 9)), two), [])
+        self.assertEqual(await self.found(uids((1, 2)), keys.And(0), keys.Not(), two), [])
+
     async def test_sizes_count_the_trace_and_compare_strictly(self) -> None:
         new = new_message(self.inbox, message(), trace=b"X: y\r\n")
         await self.insert(new)

@@ -142,7 +142,9 @@ class _Builder:
         cursor = self.cursor
         first = cursor.peek()
         if first.isdigit() or first in (b"*", b"$"):
-            self.steps.append(steps.Numbers(cursor.sequence_set()))
+            named = cursor.sequence_set()
+            # What was saved are messages, not numbers (RFC 5182 2.1, RFC 9586 3).
+            self.steps.append(steps.Uids(named) if named.saved else steps.Numbers(named))
             return False
         name = cursor.keyword("a search key")
         constant = _CONSTANT.get(name)

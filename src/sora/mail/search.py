@@ -171,7 +171,7 @@ def resolve(criteria: Criteria, view: SessionView) -> Criteria:
     """Replace sequence numbers by UIDs, and `*` and `$` by what they mean to the client (RFC 3501 6.4.8, RFC 5182)."""
     steps: list[Step] = []
     for step in criteria.steps:
-        if (isinstance(step, Numbers) and step.numbers.saved) or (isinstance(step, Uids) and step.uids.saved):
+        if isinstance(step, Uids) and step.uids.saved:
             steps.extend(_uids([(uid, uid) for uid in view.told(view.saved)]))
         elif isinstance(step, Numbers):
             steps.extend(_uids(_numbered(step.numbers, view)))

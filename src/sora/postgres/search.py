@@ -8,6 +8,7 @@ AND, OR and NOT pass it on exactly where it matters. Every other expression is n
 import re
 from collections.abc import Sequence
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any, Final, assert_never
 
 from sora.aio import deferred
@@ -234,14 +235,25 @@ def _verdict(criteria: keys.Criteria, program: _Program) -> str:
 
 
 def _outermost(criteria: keys.Criteria, uid_max: int) -> tuple[int, int] | None:
-    """Return bounds of the UIDs if the program is a set, or begins with one that all else is joined to by AND."""
-    steps = criteria.steps
-    flat = len(steps) > 1 and isinstance(steps[-1], keys.And) and steps[-1].count == len(steps) - 1
-    first = steps[0]
-    if not isinstance(first, keys.Uids) or not (flat or len(steps) == 1):
-        return None
-    pairs = first.uids.resolve(uid_max)
-    return (pairs[0][0], pairs[-1][1]) if pairs else (0, 0)
+    """Return bounds of the UIDs if the program is a set, or all else is joined to sets by AND."""
+    # Where each result that is on the stack begins, and so what the last AND takes.
+    begins: list[int] = []
+    operands: list[tuple[int, int]] = []
+    for at, step in enumerate(criteria.steps):
+        count = step.count if isinstance(step, keys.And | keys.Or) else int(isinstance(step, keys.Not))
+        taken = begins[len(begins) - count :]
+        operands = list(pairwise([*taken, at]))
+        begins[len(begins) - count :] = [taken[0] if taken else at]
+    last = len(criteria.steps) - 1
+    if not isinstance(criteria.steps[last], keys.And):
+        operands = [(last, last + 1)] if last == 0 else []
+    low, high = 1, uid_max
+    for start, end in operands:
+        step = criteria.steps[start]
+        if end == start + 1 and isinstance(step, keys.Uids):
+            pairs = step.uids.resolve(uid_max)
+            low, high = (max(low, pairs[0][0]), min(high, pairs[-1][1])) if pairs else (1, 0)
+    return (low, high) if (low, high) != (1, uid_max) else None
 
 
 @deferred

@@ -191,7 +191,7 @@ class NewKeys(unittest.SynchronousTestCase):
                 search(wrong)
 
     def test_what_was_saved_stands_for_a_set(self) -> None:
-        self.assertEqual(program(b"$"), (steps.Numbers(SAVED),))
+        self.assertEqual(program(b"$"), (steps.Uids(SAVED),))
         self.assertEqual(program(b"UID $"), (steps.Uids(SAVED),))
 
     def test_fuzzy_is_for_the_key_that_follows(self) -> None:

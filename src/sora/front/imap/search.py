@@ -4,7 +4,8 @@ Result options: RFC 4731, 5182, 5267, 6203, 7162 3.1.5, 9394. Numbers are those 
 until the command has ended, unless it is a UID command.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from sora.core.errors import SoraError
@@ -47,22 +48,16 @@ async def begin(session: ImapProtocol, command: S) -> S:
     return command
 
 
-class forgetting:  # noqa: N801  a context manager, named as it reads
-    """Empties `$` if a search that was to save its result is answered NO (RFC 5182 2.1)."""
-
-    def __init__(self, session: ImapProtocol, returns: Returns | None) -> None:
-        self._session = session
-        self._saves = returns is not None and returns.saves
-
-    def __enter__(self) -> None:
-        """Begin the search."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Empty `$` if the search failed."""
-        selected = self._session.selected
-        no = isinstance(error, SoraError) or (isinstance(error, Refusal) and not error.bad)
-        if self._saves and selected is not None and no:
-            selected.view.saved = ()
+@contextmanager
+def forgetting(session: ImapProtocol, returns: Returns | None) -> Iterator[None]:
+    """Empty `$` if a search that was to save its result is answered NO (RFC 5182 2.1)."""
+    try:
+        yield
+    except (SoraError, Refusal) as error:
+        bad = isinstance(error, Refusal) and error.bad
+        if returns is not None and returns.saves and session.selected is not None and not bad:
+            session.selected.view.saved = ()
+        raise
 
 
 def highest(session: ImapProtocol, wanted: bool, uids: Sequence[int]) -> int | None:

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import attrs
 
-from sora.core.criteria import Criteria, Filter, Step, fuzzy
+from sora.core.criteria import Criteria, Filter, Numbers, Step, fuzzy
 from sora.core.errors import LimitReached, SoraError
 from sora.core.limits import IMAP_SEARCH_KEYS_MAX
 from sora.front.imap.session import ImapProtocol, Refusal
@@ -39,6 +39,8 @@ async def applied(session: ImapProtocol, command: C) -> C:
             raise LimitReached(f"more than {IMAP_SEARCH_KEYS_MAX} search keys")
     if found is command.criteria:
         return command
+    if session.uid_only and any(isinstance(step, Numbers) for step in found.steps):
+        raise Refusal("messages are named by UIDs alone", b"UIDREQUIRED", bad=True)
     if isinstance(command, commands.Thread) or not modseq:
         return attrs.evolve(command, criteria=found)
     return attrs.evolve(command, criteria=found, modseq=True)
