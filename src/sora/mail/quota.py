@@ -36,7 +36,7 @@ class QuotaUseCases:
         """`admins` are addresses of accounts that may set the quotas of their domain's accounts."""
         self._quotas = quotas
         self._accounts = accounts
-        self._admins = frozenset(admins)
+        self._admins = frozenset(str(addresses.parse(admin)) for admin in admins)
 
     async def usage(self, account: AccountId) -> Usage:
         """Read what an account holds and may hold."""

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 
+from sora.core import rights
+from sora.core.address import parse
 from sora.core.config.locate import Key
 from sora.core.config.model import Configuration
 from sora.core.config.servers import Server
+from sora.core.errors import AddressInvalid
 
 Complaint = tuple[Key, str]
 
@@ -15,6 +18,7 @@ def contradictions(configuration: Configuration) -> Iterator[Complaint]:
     yield from _database(configuration)
     yield from _s3(configuration)
     yield from _storage(configuration)
+    yield from _sharing(configuration)
     if (configuration.tls.cert_file is None) != (configuration.tls.key_file is None):
         yield ("tls",), "cert_file and key_file go together"
     if configuration.auth.throttle_delay > configuration.auth.throttle_delay_max:
@@ -49,6 +53,26 @@ def _database(configuration: Configuration) -> Iterator[Complaint]:
     for endpoint, key in ((database, ("database",)), (database.reading, ("database", "read"))):
         if endpoint is not None and endpoint.min_connections > endpoint.max_connections:
             yield (*key, "min_connections"), "must be at most max_connections"
+
+
+def _sharing(configuration: Configuration) -> Iterator[Complaint]:
+    section, key = configuration.shared_mailboxes, "shared_mailboxes"
+    for name, prefix in (("namespace_prefix", section.namespace_prefix), ("users_prefix", section.users_prefix)):
+        if not prefix.endswith("/") or prefix.startswith("/") or prefix.upper().startswith("INBOX/"):
+            yield (key, name), 'must end with "/", and not begin with it or with INBOX'
+    if section.namespace_prefix.startswith(section.users_prefix) or section.users_prefix.startswith(
+        section.namespace_prefix
+    ):
+        yield (key, "users_prefix"), "must not begin as namespace_prefix does"
+    try:
+        rights.parse(section.default_rights)
+    except ValueError as error:
+        yield (key, "default_rights"), str(error)
+    for address in configuration.quota.admins:
+        try:
+            parse(address)
+        except AddressInvalid as error:
+            yield ("quota", "admins"), f"{address}: {error}"
 
 
 def _s3(configuration: Configuration) -> Iterator[Complaint]:

@@ -147,15 +147,19 @@ BEGIN
         END LOOP;
     END IF;
 
-    FOR room IN SELECT * FROM quota_room(boxes, storage_default, messages_default) LOOP
-        limited := limited || room.account;
-        storage_max := storage_max || room.storage_max;
-        messages_max := messages_max || room.messages_max;
-        storage := storage || room.storage;
-        messages := messages || room.messages;
-        storage_left := storage_left || room.storage_left;
-        messages_left := messages_left || room.messages_left;
-    END LOOP;
+    -- The function asks the same, but to call it for nothing costs more than to ask.
+    IF storage_default IS NOT NULL OR messages_default IS NOT NULL OR EXISTS (SELECT FROM quotas)
+       OR EXISTS (SELECT FROM domain_quotas) THEN
+        FOR room IN SELECT * FROM quota_room(boxes, storage_default, messages_default) LOOP
+            limited := limited || room.account;
+            storage_max := storage_max || room.storage_max;
+            messages_max := messages_max || room.messages_max;
+            storage := storage || room.storage;
+            messages := messages || room.messages;
+            storage_left := storage_left || room.storage_left;
+            messages_left := messages_left || room.messages_left;
+        END LOOP;
+    END IF;
     PERFORM FROM mailboxes AS b WHERE b.id = ANY (boxes) ORDER BY b.id FOR NO KEY UPDATE;
     FOR one IN
         SELECT m.box, m.o::integer AS o, m.b, m.line, m.seconds, words -> m.o::text AS words,

@@ -42,35 +42,37 @@ CREATE FUNCTION quota_room(boxes bigint[], storage_default bigint, messages_defa
 RETURNS TABLE (
     account bigint, storage_max bigint, messages_max bigint, storage bigint, messages bigint,
     storage_left bigint, messages_left bigint
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
-    limited bigint[];
+    defaults constant boolean := storage_default IS NOT NULL OR messages_default IS NOT NULL;
+    domains constant boolean := EXISTS (SELECT FROM domain_quotas);
 BEGIN
-    IF storage_default IS NULL AND messages_default IS NULL
-       AND NOT EXISTS (SELECT FROM quotas) AND NOT EXISTS (SELECT FROM domain_quotas) THEN
-        RETURN;
-    END IF;
-    SELECT array_agg(o.account ORDER BY o.account) INTO limited
-      FROM quotas_over(ARRAY(SELECT DISTINCT b.account_id FROM mailboxes AS b WHERE b.id = ANY (boxes)),
-                       storage_default, messages_default, NULL) AS o
-     WHERE o.storage_max IS NOT NULL OR o.messages_max IS NOT NULL
-        OR EXISTS (SELECT FROM domain_quotas AS d WHERE d.domain = domain_of(o.account));
-    IF limited IS NULL THEN
+    IF NOT defaults AND NOT domains AND NOT EXISTS (SELECT FROM quotas) THEN
         RETURN;
     END IF;
     -- Whoever adds to a limited account comes one after the other; the accounts before the mailboxes, as whoever
     -- changes names locks them.
-    PERFORM FROM accounts AS x WHERE x.id = ANY (limited) ORDER BY x.id FOR NO KEY UPDATE;
+    PERFORM FROM accounts AS x
+      WHERE x.id IN (SELECT b.account_id FROM mailboxes AS b WHERE b.id = ANY (boxes))
+        AND (defaults OR domains OR EXISTS (SELECT FROM quotas AS q WHERE q.account_id = x.id))
+      ORDER BY x.id FOR NO KEY UPDATE;
     RETURN QUERY
     SELECT o.account, o.storage_max, o.messages_max, u.storage, u.messages,
            least(o.storage_max - u.storage, d.storage_max - d.storage),
            least(o.messages_max - u.messages, d.messages_max - d.messages)
-      FROM quotas_over(limited, storage_default, messages_default, NULL) AS o
+      FROM (SELECT k.account_id AS account,
+                   CASE WHEN q.account_id IS NULL THEN storage_default ELSE q.storage_max END AS storage_max,
+                   CASE WHEN q.account_id IS NULL THEN messages_default ELSE q.messages_max END AS messages_max
+              FROM (SELECT DISTINCT b.account_id FROM mailboxes AS b WHERE b.id = ANY (boxes)) AS k
+              LEFT JOIN quotas AS q ON q.account_id = k.account_id) AS o
+      LEFT JOIN LATERAL (
+           SELECT d.* FROM addresses AS a JOIN domain_quotas AS d ON d.domain = split_part(a.address, '@', 2)
+            WHERE a.account_id = o.account AND a.is_primary) AS d ON domains
      CROSS JOIN LATERAL (
            SELECT coalesce(sum(b.size), 0)::bigint AS storage, coalesce(sum(b.messages), 0) AS messages
              FROM mailboxes AS b WHERE b.account_id = o.account) AS u
-      LEFT JOIN domain_quotas AS d ON d.domain = domain_of(o.account);
+     WHERE o.storage_max IS NOT NULL OR o.messages_max IS NOT NULL OR d.domain IS NOT NULL;
 END $$;
 COMMENT ON FUNCTION quota_room IS
     'What the accounts of mailboxes may still take, for those that have limits (NULL: no limit of that kind); they are '
