@@ -61,8 +61,6 @@ IMAP_SEARCH_TEXT_MAX: Final = 1_000
 """Octets of one text that is searched for: PostgreSQL's substring search is quadratic in the worst case."""
 IMAP_SORT_KEYS_MAX: Final = 20
 """Keys of one SORT: twice as many as there are."""
-IMAP_SEARCH_MAILBOXES_MAX: Final = 10_000
-"""Mailboxes of one ESEARCH: all that an account may have."""
 IMAP_THREAD_MESSAGES_MAX: Final = 200_000
 """Messages of one THREAD: half a kilobyte of memory each while it is made."""
 IMAP_CONTEXTS_MAX: Final = 8
