@@ -147,6 +147,7 @@ class AdminTests(DatabaseTests):
         await self.admin("shared", "create", *place, "--email", USER, "--rights", "lra")
         self.assertIn("Sales", await self.admin("shared", "list", "--domain", "example.com"))
         self.assertEqual((await self.admin("acl", "list", *place)).split(), [USER, "lra"])
+        await self.admin("quota", "set", "--domain", "example.com", "--shared", "--messages", "3")
         await self.admin("check")
         await self.admin("shared", "delete", *place, "--yes")
         await self.admin("groups", "delete", "--group", "$sales@example.com", "--yes")

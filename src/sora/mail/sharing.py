@@ -176,7 +176,10 @@ class Sharing:
     async def create(self, account: AccountId, name: str, mailboxes: Mailboxes) -> None:
         """Create a mailbox in another's namespace (RFC 4314 4, CREATE). Raises `NotPermitted`, `MailboxExists`."""
         settings = self.settings
-        owner, owned = self.split(name)
+        try:
+            owner, owned = self.split(name)
+        except NoSuchMailbox:
+            raise NotPermitted(DENIED) from None
         above = await self.above(account, name)
         if above is not None:
             if "k" not in above.rights:

@@ -8,6 +8,7 @@ from sora.admin.commands.addresses import address, domain_name
 from sora.admin.invocation import Invocation, Storage, config_option, json_option, pass_invocation, print_json
 from sora.core.quota import Limits, Usage
 from sora.core.units import format_size, parse_size
+from sora.store.grants import COMMONS
 
 NONE: Final = "none"
 
@@ -62,9 +63,16 @@ whose_email = click.option("--email", callback=address, help="The account.")
 whose_domain = click.option("--domain", callback=domain_name, help="All accounts of a domain together.")
 
 
-def _one(email: str | None, domain: str | None) -> None:
-    if (email is None) == (domain is None):
-        raise click.UsageError("name either --email or --domain")
+whose_common = click.option(
+    "--shared", is_flag=True, help="With --domain: the mailboxes that belong to the domain itself, as an account's."
+)
+
+
+def _one(email: str | None, domain: str | None, *, shared: bool) -> str | None:
+    """Return the account that is meant; None: all of a domain together."""
+    if (email is None) == (domain is None) or (shared and domain is None):
+        raise click.UsageError("name either --email or --domain; --shared goes with --domain")
+    return f"{COMMONS}@{domain}" if shared else email
 
 
 def _tell(usage: Usage, *, as_json: bool) -> None:
@@ -84,16 +92,17 @@ def quota() -> None:
 @config_option
 @whose_email
 @whose_domain
+@whose_common
 @json_option
 @pass_invocation
-def show(invocation: Invocation, *, email: str | None, domain: str | None, as_json: bool) -> None:
+def show(invocation: Invocation, *, email: str | None, domain: str | None, shared: bool, as_json: bool) -> None:
     """Show what an account holds, or what a domain held when it was counted last, and the limits."""
-    _one(email, domain)
+    account = _one(email, domain, shared=shared)
 
     async def work(storage: Storage, _: object) -> Usage:
         quotas = storage.store.quotas
-        if email is not None:
-            return await quotas.usage((await storage.store.accounts.row(email)).id)
+        if account is not None:
+            return await quotas.usage((await storage.store.accounts.row(account)).id)
         return await quotas.domain(domain or "")
 
     _tell(invocation.with_storage(work), as_json=as_json)
@@ -103,6 +112,7 @@ def show(invocation: Invocation, *, email: str | None, domain: str | None, as_js
 @config_option
 @whose_email
 @whose_domain
+@whose_common
 @click.option("--storage", callback=size_or_none, help="Octets of all messages (64mb, 10gb), or none.")
 @click.option("--messages", callback=count_or_none, help="Messages, or none.")
 @click.option("--mailboxes", callback=count_or_none, help="Mailboxes of the account, or none.")
@@ -113,25 +123,26 @@ def set_(
     *,
     email: str | None,
     domain: str | None,
+    shared: bool,
     storage: int | None,
     messages: int | None,
     mailboxes: int | None,
     as_json: bool,
 ) -> None:
     """Set limits; those that are not named stay as they are."""
-    _one(email, domain)
+    account = _one(email, domain, shared=shared)
     if (storage, messages, mailboxes) == (None, None, None):
         raise click.UsageError("name --storage, --messages or --mailboxes")
-    if domain is not None and mailboxes is not None:
+    if account is None and mailboxes is not None:
         raise click.UsageError("a domain has no limit of mailboxes")
 
     async def work(opened: Storage, _: object) -> Usage:
         quotas = opened.store.quotas
-        if email is not None:
-            account = (await opened.store.accounts.row(email)).id
-            had = (await quotas.usage(account)).limits
+        if account is not None:
+            whose = (await opened.store.accounts.row(account)).id
+            had = (await quotas.usage(whose)).limits
             now = changed(had, storage=storage, messages=messages, mailboxes=mailboxes)
-            return await quotas.limit(account, now)
+            return await quotas.limit(whose, now)
         had = (await quotas.domain(domain or "")).limits
         return await quotas.limit_domain(domain or "", changed(had, storage=storage, messages=messages, mailboxes=None))
 
@@ -142,15 +153,16 @@ def set_(
 @config_option
 @whose_email
 @whose_domain
+@whose_common
 @json_option
 @pass_invocation
-def clear(invocation: Invocation, *, email: str | None, domain: str | None, as_json: bool) -> None:
+def clear(invocation: Invocation, *, email: str | None, domain: str | None, shared: bool, as_json: bool) -> None:
     """Take an account's own limits away, so that `[quota]` holds for it, or a domain's."""
-    _one(email, domain)
+    account = _one(email, domain, shared=shared)
 
     async def work(storage: Storage, _: object) -> Usage:
-        if email is not None:
-            return await storage.store.quotas.limit((await storage.store.accounts.row(email)).id, None)
+        if account is not None:
+            return await storage.store.quotas.limit((await storage.store.accounts.row(account)).id, None)
         return await storage.store.quotas.limit_domain(domain or "", None)
 
     _tell(invocation.with_storage(work), as_json=as_json)

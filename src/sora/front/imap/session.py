@@ -116,7 +116,7 @@ class ImapProtocol(Peer):
         self.rights: Rights = ALL
         """What the user may do in the selected mailbox."""
         self._rights_may_be_old = False
-        """Whether the present command waits so long that they have to be looked at again: IDLE."""
+        """Whether they have to be looked at again before anything is told: in IDLE, and between commands."""
         self.leaving = False
         self.idling = False
         self._busy = False
@@ -234,6 +234,7 @@ class ImapProtocol(Peer):
     async def tell_news(self) -> None:
         """Tell what has happened since, to a client that waits for it."""
         self._woken = False
+        self._rights_may_be_old = True
         if self.notify is not None:
             self._silent = False
             await self.notify.tell(idle=self.idling)
