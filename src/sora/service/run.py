@@ -1,6 +1,7 @@
 """What `twistd` runs: a server of one process, with everything built once, or the parent of several."""
 
 import atexit
+import gc
 import os
 import sys
 from pathlib import Path
@@ -57,9 +58,13 @@ class Sora(Starting):
         self.exposed.start()
         background.start()
         greet(configuration, self.servers)
+        # What is there now stays. A full collection that looks through it as well takes 60 ms, in one turn.
+        gc.collect()
+        gc.freeze()
 
     async def close(self) -> None:
         """Stop taking connections, let what is in flight end, stop the jobs, close the storage."""
+        gc.unfreeze()
         if self.exposed is not None:
             await self.exposed.stop()
         if self.servers is not None:
