@@ -21,15 +21,17 @@ CREATE TABLE grants (
     mailbox_id  bigint NOT NULL REFERENCES mailboxes ON DELETE CASCADE,
     account_id  bigint REFERENCES accounts ON DELETE CASCADE,
     group_id    bigint REFERENCES groups ON DELETE CASCADE,
+    domain      text COLLATE "C",
     negative    boolean NOT NULL,
     rights      text NOT NULL CHECK (rights ~ '^l?r?s?w?i?p?k?x?t?e?a?$' AND rights <> ''),
-    CHECK (account_id IS NULL OR group_id IS NULL)
+    CHECK (num_nonnulls(account_id, group_id, domain) = 1)
 );
 COMMENT ON TABLE grants IS
-    'Rights in a mailbox that an account, a group, or (both NULL) everyone in its domain has, or that are taken from them.';
+    'Rights in a mailbox that an account, a group, or everyone in its domain has, or that are taken from them.';
 CREATE UNIQUE INDEX grants_once ON grants (mailbox_id, negative, coalesce(account_id, 0), coalesce(group_id, 0));
 CREATE INDEX grants_account ON grants (account_id) WHERE account_id IS NOT NULL;
 CREATE INDEX grants_group ON grants (group_id) WHERE group_id IS NOT NULL;
+CREATE INDEX grants_domain ON grants (domain) WHERE domain IS NOT NULL;
 
 -- Mailboxes that belong to a domain belong to an account that nobody can sign in to and nobody can send mail to: no
 -- address that a peer may write has parentheses.
@@ -41,7 +43,7 @@ CREATE FUNCTION grants_for(box bigint, reader bigint) RETURNS json LANGUAGE sql 
      WHERE g.mailbox_id = box
        AND (g.account_id = reader
             OR g.group_id IN (SELECT m.group_id FROM group_members AS m WHERE m.account_id = reader)
-            OR (g.account_id IS NULL AND g.group_id IS NULL))
+            OR g.domain IS NOT NULL)
 $$;
 COMMENT ON FUNCTION grants_for IS 'The grants of a mailbox that concern someone of its domain.';
 
@@ -64,7 +66,7 @@ LANGUAGE sql STABLE AS $$
             SELECT g.mailbox_id FROM grants AS g
              WHERE g.group_id IN (SELECT m.group_id FROM group_members AS m WHERE m.account_id = reader)
              UNION
-            SELECT g.mailbox_id FROM grants AS g WHERE g.account_id IS NULL AND g.group_id IS NULL) AS k
+            SELECT g.mailbox_id FROM grants AS g WHERE g.domain = domain_of(reader)) AS k
       JOIN mailboxes AS b ON b.id = k.mailbox_id AND b.account_id <> reader
       JOIN addresses AS a ON a.account_id = b.account_id AND a.is_primary
       JOIN accounts AS x ON x.id = b.account_id AND x.status <> 'deleted'
@@ -75,8 +77,8 @@ COMMENT ON FUNCTION visible_to IS 'Mailboxes of others in one''s domain in which
 CREATE FUNCTION inherit_grants() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     -- A mailbox has at first the rights of the nearest one above it (RFC 4314 4, CREATE).
-    INSERT INTO grants (mailbox_id, account_id, group_id, negative, rights)
-    SELECT NEW.id, g.account_id, g.group_id, g.negative, g.rights FROM grants AS g
+    INSERT INTO grants (mailbox_id, account_id, group_id, domain, negative, rights)
+    SELECT NEW.id, g.account_id, g.group_id, g.domain, g.negative, g.rights FROM grants AS g
      WHERE g.mailbox_id = (
            SELECT b.id FROM mailboxes AS b
             WHERE b.account_id = NEW.account_id AND b.name IN (SELECT p FROM parents_of(NEW.name) AS p)
@@ -109,8 +111,9 @@ BEGIN
      WHERE g.mailbox_id = box AND g.negative = is_negative AND g.account_id IS NOT DISTINCT FROM to_account
        AND g.group_id IS NOT DISTINCT FROM to_group;
     IF now_has <> '' THEN
-        INSERT INTO grants (mailbox_id, account_id, group_id, negative, rights)
-        VALUES (box, to_account, to_group, is_negative, now_has);
+        INSERT INTO grants (mailbox_id, account_id, group_id, domain, negative, rights)
+        VALUES (box, to_account, to_group, CASE WHEN to_account IS NULL AND to_group IS NULL THEN domain_of(owner) END,
+                is_negative, now_has);
     END IF;
     PERFORM announce_names(owner);
     IF to_account IS NOT NULL THEN
