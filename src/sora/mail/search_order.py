@@ -40,6 +40,17 @@ _ALGORITHMS: Final[dict[Algorithm, Callable[[thread.Columns], thread.Forest]]] =
 }
 
 
+@attrs.frozen
+class _Kept:
+    """An order of all messages of a mailbox."""
+
+    last: int
+    """Up to which UID."""
+    uids: "array[int]"
+    told: Sequence[int] | None
+    """The very column of UIDs that it is the order of, if it was all that a session knew."""
+
+
 @attrs.define
 class _Known:
     """What is known of the messages of a mailbox, in the order of their UIDs; ids and subjects as numbers."""
@@ -89,7 +100,7 @@ class Orders:
     ) -> None:
         self._messages = messages
         self._background = background
-        self._orders: OrderedDict[tuple[MailboxId, Order], tuple[int, array[int]]] = OrderedDict()
+        self._orders: OrderedDict[tuple[MailboxId, Order], _Kept] = OrderedDict()
         self._ordered = 0
         self._known: OrderedDict[MailboxId, _Known] = OrderedDict()
         self._threaded = 0
@@ -102,26 +113,27 @@ class Orders:
             return list(uids)
         last = told[-1]
         kept = self._orders.get((mailbox, keys))
-        if kept is not None and kept[0] >= last:
+        if kept is not None and kept.last >= last:
             self._orders.move_to_end((mailbox, keys))
-            everything = kept[1]
         elif len(uids) * _WHOLE < len(told) or len(told) > KEPT_ORDERED:
             return list(await self._messages.order(mailbox, keys, uids, uid_max=last))
         else:
             everything = await self._messages.order(mailbox, keys, None, uid_max=last)
-            self._keep_order(mailbox, keys, last, everything)
-        if len(uids) == len(everything) == len(told):
-            return list(everything)
+            exact = told if len(told) == len(everything) and sorted(everything) == list(told) else None
+            kept = _Kept(last, everything, exact)
+            self._keep_order((mailbox, keys), kept)
+        if kept.told is told and len(uids) == len(told):
+            return list(kept.uids)
         sought = set(uids)
-        return [uid for uid in everything if uid in sought]
+        return [uid for uid in kept.uids if uid in sought]
 
-    def _keep_order(self, mailbox: MailboxId, keys: Order, last: int, order: "array[int]") -> None:
-        before = self._orders.pop((mailbox, keys), None)
-        self._ordered += len(order) - (len(before[1]) if before is not None else 0)
-        self._orders[mailbox, keys] = last, order
+    def _keep_order(self, which: tuple[MailboxId, Order], kept: "_Kept") -> None:
+        before = self._orders.pop(which, None)
+        self._ordered += len(kept.uids) - (len(before.uids) if before is not None else 0)
+        self._orders[which] = kept
         while self._ordered > KEPT_ORDERED:
-            _, (_, oldest) = self._orders.popitem(last=False)
-            self._ordered -= len(oldest)
+            _, oldest = self._orders.popitem(last=False)
+            self._ordered -= len(oldest.uids)
 
     # ------------------------------------------------------------ threads
 
