@@ -170,9 +170,9 @@ class Deliverer:
         outcome: dict[str, Inserted | Exception] = dict(zip(messages, stored, strict=True))
         await self._replace_missing(targets, messages, outcome)
         await self._settle(bodies, messages, outcome, raw)
-        for target in {target.full: target for target in targets}.values():
+        for target in targets:
             one = outcome.get(target.full)
-            if isinstance(one, Inserted) and one.filled is not None:
+            if type(one) is Inserted and one.filled is not None:
                 self._watch.arrived(target.recipient.account, one.filled)
         answers: dict[str, Outcome] = {full: self._answer(one) for full, one in outcome.items()}
         answers.update(failed)

@@ -4,7 +4,7 @@ import attrs
 
 from sora.core.errors import OverQuota
 from sora.core.ids import AccountId
-from sora.core.quota import Filled, Limits, Usage, thousandths
+from sora.core.quota import NO_LIMITS, Filled, Limits, Usage, thousandths
 from sora.store.memory_state import State, StoredAccount, fired
 
 
@@ -12,6 +12,8 @@ def admit(state: State, account: AccountId, octets: int, messages: int) -> Fille
     """Return how full messages will make an account, None if it has no quota. Raises `OverQuota`."""
     owner = state.accounts[account]
     limits = _limits(state, owner)
+    if limits is NO_LIMITS and not state.domain_quotas:
+        return None
     had = _held([owner], limits)
     domain = _domain(state, owner.address.rpartition("@")[2])
     for usage in (had, domain):

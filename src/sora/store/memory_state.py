@@ -19,7 +19,7 @@ from sora.core.errors import LimitReached, NoSuchAccount, NoSuchMailbox
 from sora.core.events import FeedLost, MailboxChanged
 from sora.core.flags import DELETED, SEEN
 from sora.core.ids import UID_MAX, AccountId, BodyId, EmailId, MailboxId, ModSeq
-from sora.core.quota import Limits
+from sora.core.quota import NO_LIMITS, Limits
 from sora.mime.description import Described
 from sora.store.model import AccountStatus, Actor, BodyRef, Columns, Credential, MailboxRow, Reach
 
@@ -204,7 +204,7 @@ class State:
         self.discarded: dict[str, None] = {}
         """Object keys to delete, oldest first."""
         self.listeners: dict[MailboxId, list[Listener]] = {}
-        self.quota = Limits()
+        self.quota = NO_LIMITS
         """What holds for accounts that have no quota of their own."""
         self.domain_quotas: dict[str, Limits] = {}
         self.inherit: Callable[[StoredMailbox], None] = lambda mailbox: None

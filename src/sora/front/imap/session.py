@@ -464,13 +464,9 @@ class ImapProtocol(Peer):
             raise Refusal("messages are named by UIDs alone", b"UIDREQUIRED", bad=True)
         handler = HANDLERS[type(command)]
         _COUNTERS[type(command)].inc()
-        try:
-            command = await admission.admitted(self, command)
-        except admission.Lost:
-            self.unselect()
-            self.goodbye(admission.GONE)
-            raise Refusal(admission.GONE, b"NONEXISTENT") from None
-        self._rights_may_be_old = isinstance(command, commands.Idle)
+        if self.selected is not None:
+            command = await self._admitted(command)
+        self._rights_may_be_old = type(command) is commands.Idle
         if type(command) in LONG:
             self.progress.begin()
         if self.notify is None:
@@ -480,6 +476,15 @@ class ImapProtocol(Peer):
         if self.notify is not None:
             self.notify.did(command)
         return done
+
+    async def _admitted(self, command: commands.Command) -> commands.Command:
+        """Return a command as far as the rights in the selected mailbox let it be carried out."""
+        try:
+            return await admission.admitted(self, command)
+        except admission.Lost:
+            self.unselect()
+            self.goodbye(admission.GONE)
+            raise Refusal(admission.GONE, b"NONEXISTENT") from None
 
     def _count_bad(self) -> None:
         self._bad += 1
