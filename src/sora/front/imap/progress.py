@@ -24,17 +24,19 @@ LONG: Final = frozenset(
 class Progress:
     """How far the present command of a session has come; the wheel's member while it runs."""
 
-    __slots__ = ("_session", "done", "expires_at", "goal", "watched_at")
+    __slots__ = ("_session", "done", "expires_at", "goal", "running", "watched_at")
 
     def __init__(self, session: "ImapProtocol") -> None:
         self._session = session
         self.expires_at = math.inf
         self.watched_at: int | None = None
+        self.running = False
         self.done = self.goal = 0
         """Messages that are done with, of how many; no goal: that is not known."""
 
     def begin(self) -> None:
         """A command begins."""
+        self.running = True
         self.done = self.goal = 0
         self.expires_at = self._session.wheel.now() + EVERY
         if self.watched_at is None:
@@ -42,6 +44,7 @@ class Progress:
 
     def end(self) -> None:
         """The command has ended; the wheel forgets it when it next looks."""
+        self.running = False
         self.expires_at = math.inf
 
     def due(self) -> None:

@@ -357,9 +357,9 @@ class ImapProtocol(Peer):
             columns = [[uid for _, uid in changed], columns[0], view.modseqs(changed)]
         self.send(self.fetch_lines(changed, shape, columns))
 
-    def _expunge_issued(self, expunges: Expunges) -> bytes:
+    def _expunge_issued(self) -> bytes:
         """Return the code that tells a client of expunges which it cannot be told of now (RFC 5530 3)."""
-        waits = expunges is Expunges.FORBIDDEN and self.selected is not None and self.selected.view.waiting
+        waits = self.selected is not None and self.selected.view.waiting
         return b"EXPUNGEISSUED" if waits else b""
 
     def goodbye(self, text: str) -> None:
@@ -425,49 +425,62 @@ class ImapProtocol(Peer):
             self.send(responses.bad(tag, str(error)))
             self._count_bad()
         except Refusal as answer:
-            write = responses.bad if answer.bad else responses.no
-            self.announce(Expunges.FORBIDDEN)
-            self.send(write(tag, answer.text, code=answer.code))
-            if answer.bad or self.user is None:
-                self._count_bad()
+            self._refuse(answer)
         except CancelledError:
             raise
         except SoraError as error:
-            self.announce(Expunges.FORBIDDEN)
-            self.send(codes.answer(tag, error, creatable=event.name in codes.CREATABLE))
-            if self.user is None:
-                self._count_bad()
+            self._fail(error, creatable=event.name in codes.CREATABLE)
         except Exception:  # noqa: BLE001  the boundary: what arrives here is a bug, and the session goes on
             self.log.failure("a command broke: {name}", name=event.name.decode("ascii", "replace"))
             self.send(responses.no(tag, "an internal error; it has been logged", code=b"SERVERBUG"))
         else:
             await self.announce_paced(done.expunges)
-            self.send(responses.ok(tag, done.text, code=done.code or self._expunge_issued(done.expunges)))
+            code = done.code
+            if done.expunges is Expunges.FORBIDDEN and not code:
+                code = self._expunge_issued()
+            self.send(responses.ok(tag, done.text, code=code))
             if done.then is not None:
                 self.flush()
                 done.then()
             if self.user is not None:
                 self._bad = 0
-        self.progress.end()
+        if self.progress.running:
+            self.progress.end()
         if self.user is not None and not self.leaving:
             self.expire_in(self.services.idle_timeout)
 
+    def _refuse(self, answer: Refusal) -> None:
+        write = responses.bad if answer.bad else responses.no
+        self.announce(Expunges.FORBIDDEN)
+        self.send(write(self.tag, answer.text, code=answer.code))
+        if answer.bad or self.user is None:
+            self._count_bad()
+
+    def _fail(self, error: SoraError, *, creatable: bool) -> None:
+        self.announce(Expunges.FORBIDDEN)
+        self.send(codes.answer(self.tag, error, creatable=creatable))
+        if self.user is None:
+            self._count_bad()
+
     async def _carry_out(self, event: framer.Command) -> Done:
-        command = parse(event, utf8=self.utf8, one_charset="UTF8=ACCEPT" in self.enabled)
-        needed = states.NEEDED.get(type(command))
-        unknown = needed is not None and not states.offers(needed, self.capabilities)
-        if unknown or isinstance(command, commands.UnknownCommand):
+        if self.enabled:
+            command = parse(event, utf8=self.utf8, one_charset="UTF8=ACCEPT" in self.enabled)
+        else:
+            command = parse(event)
+        kind = type(command)
+        unknown = kind in states.NEEDED and not states.offers(states.NEEDED[kind], self.capabilities)
+        if unknown or kind is commands.UnknownCommand:
             raise Refusal("unknown command", bad=True)
-        if not states.allowed(command, self.state):
+        if self.state not in states.ALLOWED[kind]:
             raise Refusal(f"not allowed in the {self.state.value} state", bad=True)
         if self.enabled and self.uid_only and uid_only.names_numbers(command):
             raise Refusal("messages are named by UIDs alone", b"UIDREQUIRED", bad=True)
-        handler = HANDLERS[type(command)]
-        _COUNTERS[type(command)].inc()
+        handler = HANDLERS[kind]
+        _COUNTERS[kind].inc()
         if self.selected is not None:
             command = await self._admitted(command)
-        self._rights_may_be_old = type(command) is commands.Idle
-        if type(command) in LONG:
+        self._rights_may_be_old = kind is commands.Idle
+        if kind in LONG:
             self.progress.begin()
         if self.notify is None:
             return await handler(self, command)
