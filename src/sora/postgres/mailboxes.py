@@ -52,12 +52,13 @@ SELECT {AS_OCTETS}, packed.*
 """)
 _CHANGED: Final = f"""
 WITH box AS (
-    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.changed_modseq, asked.n, lost.it AS whole,
-           CASE WHEN lost.it THEN 0 ELSE asked.since END AS since,
+    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.changed_modseq, asked.n, lost.it OR lost.forgotten AS whole,
+           CASE WHEN lost.it OR lost.forgotten THEN 0 ELSE asked.since END AS since,
            CASE WHEN lost.it THEN b.lost_from ELSE asked.since END AS gone_since
       FROM {{asked}}
       JOIN mailboxes AS b ON b.id = asked.mailbox
-     CROSS JOIN LATERAL (SELECT asked.since > b.lost_from AND asked.since < b.lost_to) AS lost (it)
+     CROSS JOIN LATERAL (SELECT asked.since > b.lost_from AND asked.since < b.lost_to,
+                                asked.since < b.forgotten_modseq) AS lost (it, forgotten)
 ){{claim}}
 SELECT int4send(box.n::integer), {AS_OCTETS}, packed.*, gone.octets,
        CASE WHEN box.whole THEN '\\x01'::bytea ELSE '' END

@@ -156,7 +156,10 @@ class Changes:
     recent_from: Uid
     """UIDs from here on were never shown as \\Recent."""
     whole: bool = False
-    """Whether `columns` are all messages there are: a crash took back some of what the asker knew."""
+    """Whether `columns` are all messages there are.
+
+    A crash took back some of what the asker knew, or what vanished meanwhile is forgotten already.
+    """
 
 
 # ---------------------------------------------------------------- bodies and messages
