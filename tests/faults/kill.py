@@ -23,7 +23,7 @@ from twisted.internet.task import react
 from sora import aio
 from tests.faults import clients, oracle
 from tests.faults.clients import Lost
-from tests.faults.cut import Strike
+from tests.faults.cut import Act, Side, Strike
 from tests.faults.drive import Driver, User
 from tests.faults.oracle import Problem
 from tests.faults.points import ACKNOWLEDGED, RARE, REQUESTS, STATEMENTS, WHOM, Plan, draw
@@ -38,6 +38,8 @@ SERVICE_LIMIT: Final = 5.0
 """Seconds within which service must be back when PostgreSQL is, or a worker has died."""
 START_LIMIT: Final = 15.0
 """Seconds for a whole server to start, on a machine that has other things to do."""
+STORM: Final = 12
+"""Cuts in a row."""
 END_LIMIT: Final = 20.0
 """Seconds within which a server ends that is asked to."""
 STREAK: Final = 8
@@ -190,6 +192,8 @@ class KillRun:
             await self._end(processes)
         elif plan.whom == "reload":
             await self._reload(processes)
+        elif plan.whom == "network":
+            await self._storm(plan)
         elif plan.whom == "worker" and len(processes) > 1:
             await self.world.kill([self._random.choice(processes[1:])])
         elif plan.whom == "parent" and len(processes) > 1:
@@ -213,6 +217,27 @@ class KillRun:
         self._release()
         if not await self.world.gone(processes[1:], END_LIMIT * len(processes)):
             self._note([Problem("orphans", "children that were to be replaced are there still")])
+
+    async def _storm(self, plan: Plan) -> None:
+        """Cut connections to PostgreSQL, between statements and before and after them, under load."""
+        cut = self.world.cut
+        assert cut is not None
+        self._release()
+        drawn = random.Random(f"{self.seed}/storm/{plan.number}")
+        for _ in range(STORM):
+            act = drawn.choice((Act.CUT, Act.CUT, Act.TRUNCATE))
+            cut.add(
+                Strike(
+                    act,
+                    drawn.choice(tuple(Side)),
+                    rb"(?s)insert_|store_|transfer_|expunge_|_uploads",
+                    skip=drawn.randrange(4),
+                )
+            )
+            if cut.pipes and drawn.random() < 0.3:
+                drawn.choice(sorted(cut.pipes, key=id)).abort()
+            await aio.sleep(self.reactor, drawn.uniform(0.02, 0.15))
+        cut.clear()
 
     def _release(self) -> None:
         """Let go on what a point holds: who ends in order waits for it."""
