@@ -38,7 +38,7 @@ class KillTests(unittest.TestCase):
         run = KillRun(reactor, seed=41, layout=Layout.OWN, workers=0, check_every=100)
         whom = ("server", "postgres", "server", "postgres")
         plans = [Plan(n, who, point, 0.2, 2) for n, (who, point) in enumerate(zip(whom, POINTS_SHOWN, strict=True))]
-        await self.kills(run, plans)
+        await self.kills(run, [*plans, Plan(len(plans), "network", "at random", 0.2, 0)])
         self.assertEqual(sorted(run.summary.points), sorted(POINTS_SHOWN), run.summary.missed)
 
     async def test_p8_a_worker_that_is_killed_is_replaced_and_the_server_goes_on(self) -> None:
