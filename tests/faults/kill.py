@@ -59,7 +59,8 @@ class Summary:
     kills: int = 0
     unclean: int = 0
     checks: int = 0
-    longest: float = 0.0
+    slowest: dict[str, float] = attrs.field(factory=dict)
+    """The longest time until service was back, for each who was killed."""
     seconds: float = 0.0
     problems: Counter[str] = attrs.field(factory=Counter)
     points: Counter[str] = attrs.field(factory=Counter)
@@ -268,9 +269,12 @@ class KillRun:
         await self._everywhere(began)
         self._restored = began
         took = time.monotonic() - began
-        self.summary.longest = max(self.summary.longest, took)
+        self._took(plan, took)
         if took > (SERVICE_LIMIT if plan.whom in ("postgres", "worker") else START_LIMIT):
             self._note([Problem("slow", f"service was back after {took:.1f} s")])
+
+    def _took(self, plan: Plan, seconds: float) -> None:
+        self.summary.slowest[plan.whom] = max(self.summary.slowest.get(plan.whom, 0.0), seconds)
 
     async def _everywhere(self, began: float) -> None:
         """Sign in until it succeeds many times in a row, at whatever worker the connections come to. Raises `Lost`."""
@@ -299,7 +303,8 @@ class KillRun:
                 if time.monotonic() > began + 2 * SERVICE_LIMIT:
                     raise
                 await aio.sleep(self.reactor, 0.1)
-                self.summary.longest = max(self.summary.longest, time.monotonic() - self._restored)
+                if self.plan is not None:
+                    self._took(self.plan, time.monotonic() - self._restored)
         problems = oracle.judge(ledger, seen, self.driver.letters, now=self.reactor.seconds(), since=since)
         self._note(problems)
         session = user.session
@@ -392,6 +397,7 @@ async def run(reactor: Any, options: argparse.Namespace) -> Summary:
     say(_line(killing))
     summary = killing.summary
     say(f"killed {dict(summary.whom)}; reached {dict(summary.points)}; not reached {dict(summary.missed)}")
+    say(f"back after { ({whom: round(took, 1) for whom, took in summary.slowest.items()}) }")
     say(f"acknowledged {killing.driver.counts.kinds}")
     return summary
 
@@ -399,11 +405,12 @@ async def run(reactor: Any, options: argparse.Namespace) -> Summary:
 def _line(killing: KillRun) -> str:
     summary, counts = killing.summary, killing.driver.counts
     kinds = ("lost", "doubled", "flags", "octets", "numbers", "step", "refused", "slow", "orphans")
+    longest = max(summary.slowest.values(), default=0.0)
     found = ", ".join(f"{summary.problems[kind]} {kind}" for kind in kinds if summary.problems[kind])
     return (
         f"{summary.kills} kills, {counts.acknowledged} acknowledged, {summary.problems['lost']} lost, "
         f"{summary.problems['doubled']} doubled, {summary.unclean} unclean in {summary.checks} checks, "
-        f"service back after {summary.longest:.1f} s at most, {summary.seconds / max(1, summary.kills):.2f} s a kill"
+        f"service back after {longest:.1f} s at most, {summary.seconds / max(1, summary.kills):.2f} s a kill"
         + (f"; {found}" if found else "")
     )
 
