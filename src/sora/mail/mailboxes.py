@@ -73,7 +73,10 @@ class MailboxUseCases:
         return await self._mailboxes.create(account, NewMailbox(name, special_use))
 
     async def delete(self, account: AccountId, name: str, actor: Actor) -> MailboxId:
-        """Delete a mailbox and return which one it was. Raises `NotPermitted` for INBOX, `NoSuchMailbox`, `MailboxHasChildren`."""
+        """Delete a mailbox and return which one it was.
+
+        Raises `NotPermitted` for INBOX, `NoSuchMailbox`, `MailboxHasChildren`.
+        """
         name = canonical(name)
         if name == INBOX:
             raise NotPermitted("INBOX cannot be deleted")
