@@ -4,7 +4,7 @@ import random
 
 from sora.aio import gather
 from sora.core.flags import DELETED
-from sora.core.ids import BodyId
+from sora.core.ids import BodyId, ModSeq
 from sora.store.model import Inserted, Want
 from tests.contract.base import StoreContract
 from tests.contract.mail import message, new_body, new_message
@@ -137,6 +137,17 @@ class BodiesContract(StoreContract):
         self.assertEqual(len(await self.references()), 1)
         self.assertEqual(await self.collect(), [done.body.object_key])
         self.assertEqual(await self.references(), [])
+
+    async def test_who_asks_when_tombstones_are_collected_still_learns_what_vanished(self) -> None:
+        done = await self.stage()
+        known = (await self.store.mailboxes.changes(self.inbox, ModSeq(0))).mailbox.highest_modseq
+        await self.expunge_all()
+        await self.collect()
+        changes = await self.store.mailboxes.changes(self.inbox, known)
+        self.assertEqual(list(changes.columns.uids), [])
+        self.assertTrue(changes.whole or done.uid in changes.vanished, "a view would show it for ever")
+        later = await self.store.mailboxes.changes(self.inbox, changes.mailbox.highest_modseq)
+        self.assertFalse(later.whole)
 
     async def test_d10_a_body_nobody_refers_to_waits_one_generation(self) -> None:
         done = await self.stage()

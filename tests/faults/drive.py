@@ -58,12 +58,16 @@ class Driver:
         """Deliveries without an acknowledgement, which a mail server would try again."""
         self.acknowledged: Callable[[str], None] = lambda _: None
         """Called with the kind of each acknowledgement, the moment it comes."""
-        self._imap, self._lmtp = imap, lmtp
+        self.lead(imap=imap, lmtp=lmtp)
         self._random = random.Random(f"{seed}/drive")
         self._senders = senders
         self._going = False
         self._tasks: list[Deferred[None]] = []
         self._ledgers = {user.ledger.user: user.ledger for user in self.users}
+
+    def lead(self, *, imap: int, lmtp: int) -> None:
+        """Have new connections go to these ports."""
+        self._imap, self._lmtp = imap, lmtp
 
     # ------------------------------------------------------------ rounds
 

@@ -23,7 +23,7 @@ from twisted.internet.task import react
 from sora import aio
 from tests.faults import clients, oracle
 from tests.faults.clients import Lost
-from tests.faults.cut import Strike
+from tests.faults.cut import Act, Side, Strike
 from tests.faults.drive import Driver, User
 from tests.faults.oracle import Problem
 from tests.faults.points import ACKNOWLEDGED, RARE, REQUESTS, STATEMENTS, WHOM, Plan, draw
@@ -38,6 +38,8 @@ SERVICE_LIMIT: Final = 5.0
 """Seconds within which service must be back when PostgreSQL is, or a worker has died."""
 START_LIMIT: Final = 15.0
 """Seconds for a whole server to start, on a machine that has other things to do."""
+STORM: Final = 12
+"""Cuts in a row."""
 END_LIMIT: Final = 20.0
 """Seconds within which a server ends that is asked to."""
 STREAK: Final = 8
@@ -57,7 +59,8 @@ class Summary:
     kills: int = 0
     unclean: int = 0
     checks: int = 0
-    longest: float = 0.0
+    slowest: dict[str, float] = attrs.field(factory=dict)
+    """The longest time until service was back, for each who was killed."""
     seconds: float = 0.0
     problems: Counter[str] = attrs.field(factory=Counter)
     points: Counter[str] = attrs.field(factory=Counter)
@@ -190,6 +193,8 @@ class KillRun:
             await self._end(processes)
         elif plan.whom == "reload":
             await self._reload(processes)
+        elif plan.whom == "network":
+            await self._storm(plan)
         elif plan.whom == "worker" and len(processes) > 1:
             await self.world.kill([self._random.choice(processes[1:])])
         elif plan.whom == "parent" and len(processes) > 1:
@@ -213,6 +218,27 @@ class KillRun:
         self._release()
         if not await self.world.gone(processes[1:], END_LIMIT * len(processes)):
             self._note([Problem("orphans", "children that were to be replaced are there still")])
+
+    async def _storm(self, plan: Plan) -> None:
+        """Cut connections to PostgreSQL, between statements and before and after them, under load."""
+        cut = self.world.cut
+        assert cut is not None
+        self._release()
+        drawn = random.Random(f"{self.seed}/storm/{plan.number}")
+        for _ in range(STORM):
+            act = drawn.choice((Act.CUT, Act.CUT, Act.TRUNCATE))
+            cut.add(
+                Strike(
+                    act,
+                    drawn.choice(tuple(Side)),
+                    rb"(?s)insert_|store_|transfer_|expunge_|_uploads",
+                    skip=drawn.randrange(4),
+                )
+            )
+            if cut.pipes and drawn.random() < 0.3:
+                drawn.choice(sorted(cut.pipes, key=id)).abort()
+            await aio.sleep(self.reactor, drawn.uniform(0.02, 0.15))
+        cut.clear()
 
     def _release(self) -> None:
         """Let go on what a point holds: who ends in order waits for it."""
@@ -243,9 +269,12 @@ class KillRun:
         await self._everywhere(began)
         self._restored = began
         took = time.monotonic() - began
-        self.summary.longest = max(self.summary.longest, took)
+        self._took(plan, took)
         if took > (SERVICE_LIMIT if plan.whom in ("postgres", "worker") else START_LIMIT):
             self._note([Problem("slow", f"service was back after {took:.1f} s")])
+
+    def _took(self, plan: Plan, seconds: float) -> None:
+        self.summary.slowest[plan.whom] = max(self.summary.slowest.get(plan.whom, 0.0), seconds)
 
     async def _everywhere(self, began: float) -> None:
         """Sign in until it succeeds many times in a row, at whatever worker the connections come to. Raises `Lost`."""
@@ -274,7 +303,8 @@ class KillRun:
                 if time.monotonic() > began + 2 * SERVICE_LIMIT:
                     raise
                 await aio.sleep(self.reactor, 0.1)
-                self.summary.longest = max(self.summary.longest, time.monotonic() - self._restored)
+                if self.plan is not None:
+                    self._took(self.plan, time.monotonic() - self._restored)
         problems = oracle.judge(ledger, seen, self.driver.letters, now=self.reactor.seconds(), since=since)
         self._note(problems)
         session = user.session
@@ -367,6 +397,7 @@ async def run(reactor: Any, options: argparse.Namespace) -> Summary:
     say(_line(killing))
     summary = killing.summary
     say(f"killed {dict(summary.whom)}; reached {dict(summary.points)}; not reached {dict(summary.missed)}")
+    say(f"back after { ({whom: round(took, 1) for whom, took in summary.slowest.items()}) }")
     say(f"acknowledged {killing.driver.counts.kinds}")
     return summary
 
@@ -374,11 +405,12 @@ async def run(reactor: Any, options: argparse.Namespace) -> Summary:
 def _line(killing: KillRun) -> str:
     summary, counts = killing.summary, killing.driver.counts
     kinds = ("lost", "doubled", "flags", "octets", "numbers", "step", "refused", "slow", "orphans")
+    longest = max(summary.slowest.values(), default=0.0)
     found = ", ".join(f"{summary.problems[kind]} {kind}" for kind in kinds if summary.problems[kind])
     return (
         f"{summary.kills} kills, {counts.acknowledged} acknowledged, {summary.problems['lost']} lost, "
         f"{summary.problems['doubled']} doubled, {summary.unclean} unclean in {summary.checks} checks, "
-        f"service back after {summary.longest:.1f} s at most, {summary.seconds / max(1, summary.kills):.2f} s a kill"
+        f"service back after {longest:.1f} s at most, {summary.seconds / max(1, summary.kills):.2f} s a kill"
         + (f"; {found}" if found else "")
     )
 

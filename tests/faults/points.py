@@ -39,8 +39,8 @@ ACKNOWLEDGED: Final = {"acknowledged": "deliver", "appended": "append", "moved":
 """Points right after an acknowledgement has arrived."""
 RANDOM: Final = "at random"
 POINTS: Final = (*STATEMENTS, *REQUESTS, *ACKNOWLEDGED, RANDOM, RANDOM, RANDOM)
-WHOM: Final = ("server", "worker", "parent", "postgres", "ending", "reload")
-"""Who is killed; `ending` and `reload` are SIGTERM and SIGHUP instead."""
+WHOM: Final = ("server", "worker", "parent", "postgres", "ending", "reload", "network")
+"""Who is killed; `ending` and `reload` are SIGTERM and SIGHUP instead, `network` are connections to PostgreSQL."""
 EMBEDDED_POINTS: Final = (*ACKNOWLEDGED, RANDOM, RANDOM)
 
 
@@ -61,6 +61,8 @@ def draw(seed: int, number: int, *, workers: int, layout: Layout, among: tuple[s
     whom = ["server", "server", "server", "postgres", "postgres", "postgres", "ending"]
     if workers:
         whom += ["worker", "worker", "worker", "parent", "reload"]
+    if layout is Layout.OWN:
+        whom += ["network"]
     whom = [one for one in whom if not among or one in among]
     points = POINTS if layout is Layout.OWN else EMBEDDED_POINTS
     return Plan(number, drawn.choice(whom), drawn.choice(points), drawn.uniform(0.02, 0.6), drawn.randrange(6))

@@ -9,6 +9,7 @@ from twisted.trial import unittest
 
 from sora import aio
 from tests.faults import kill
+from tests.faults.cut import HOST, Act, Cut, Weather
 from tests.faults.kill import KillRun
 from tests.faults.points import ACKNOWLEDGED, POINTS, REQUESTS, STATEMENTS, WHOM, Plan, draw
 from tests.faults.world import LONG, Layout
@@ -38,7 +39,7 @@ class KillTests(unittest.TestCase):
         run = KillRun(reactor, seed=41, layout=Layout.OWN, workers=0, check_every=100)
         whom = ("server", "postgres", "server", "postgres")
         plans = [Plan(n, who, point, 0.2, 2) for n, (who, point) in enumerate(zip(whom, POINTS_SHOWN, strict=True))]
-        await self.kills(run, plans)
+        await self.kills(run, [*plans, Plan(len(plans), "network", "at random", 0.2, 0)])
         self.assertEqual(sorted(run.summary.points), sorted(POINTS_SHOWN), run.summary.missed)
 
     async def test_p8_a_worker_that_is_killed_is_replaced_and_the_server_goes_on(self) -> None:
@@ -47,7 +48,34 @@ class KillTests(unittest.TestCase):
         run = KillRun(reactor, seed=42, layout=Layout.OWN, workers=2, check_every=100)
         await self.kills(run, [Plan(0, "worker", "acknowledged", 0.2, 0), Plan(1, "parent", "at random", 0.2, 0)])
 
+    async def test_p1_clients_cut_off_anywhere_leave_nothing_half(self) -> None:
+        run = KillRun(reactor, seed=44, layout=Layout.OWN, workers=0)
+        self.addCleanup(lambda: aio.start(run.stop()))
+        await run.start()
+        acts = (Act.CUT, Act.TRUNCATE, Act.DELAY)
+        cuts = [
+            Cut(reactor, (HOST, port), weather=Weather(44, 0.8, acts, octets=60_000))
+            for port in (run.world.imap, run.world.lmtp)
+        ]
+        for cut in cuts:
+            cut.start()
+            self.addCleanup(cut.stop)
+        run.driver.lead(imap=cuts[0].port, lmtp=cuts[1].port)
+        run.driver.begin()
+        await aio.sleep(reactor, 2.0)  # type: ignore[arg-type]
+        await run.driver.end()
+        run.driver.close()
+        run.driver.lead(imap=run.world.imap, lmtp=run.world.lmtp)
+        await run.settle()
+        await run.finish()
+        self.assertEqual([f"{one.kind}: {one.text}" for one in run.told], [])
+        struck = sum(strike.struck.done for cut in cuts for strike in cut.strikes)
+        self.assertGreater(struck, 10)
+        self.assertGreater(run.driver.counts.unanswered, 0)
+
     async def test_d4_a_node_destroyed_with_its_disk_takes_nothing_acknowledged_along(self) -> None:
+        if LONG:
+            raise unittest.SkipTest(LONG)
         run = KillRun(reactor, seed=43, layout=Layout.OWN, workers=0)
         self.addCleanup(lambda: aio.start(run.stop()))
         await run.start()

@@ -1,6 +1,8 @@
 """The seam to PostgreSQL: connections that die, hang, are cancelled, run out, or come back in a transaction."""
 
+import contextlib
 import os
+import signal
 import socket
 from typing import Any
 
@@ -11,6 +13,7 @@ from twisted.trial import unittest
 
 from sora.aio import deferred, sleep
 from sora.core.errors import Busy, CommitUnknown, DatabaseUnavailable
+from sora.postgres import pool
 from sora.postgres.adapter import Connection
 from sora.postgres.places import resolve
 from sora.postgres.pool import Pool
@@ -24,6 +27,11 @@ SLEEPERS = (
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event = 'PgSleep' AND state = 'active'"
 )
+
+
+def _go_on(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGCONT)
 
 
 class AdapterTests(DatabaseTests):
@@ -52,6 +60,21 @@ class AdapterTests(DatabaseTests):
             " AND pid <> pg_backend_pid()",
             (pattern,),
         )
+
+    async def test_a_server_that_answers_nothing_is_given_up(self) -> None:
+        self.patch(pool, "_LOOK_EVERY", 0.05)
+        store = await self.open(pool_max=1, silence_max=0.3)
+        for statement in ("read", "change"):
+            rows = await store.database.fetch("SELECT pg_backend_pid()")
+            os.kill(rows[0][0], signal.SIGSTOP)
+            self.addCleanup(_go_on, rows[0][0])
+            if statement == "read":
+                # Reading is tried again, on another connection.
+                self.assertNotEqual(await store.database.fetch("SELECT pg_backend_pid()"), rows)
+            else:
+                with self.assertRaises(CommitUnknown):
+                    await store.database.change("DELETE FROM bodies")
+        self.assertEqual(store.pool.counters.lost, 2)
 
     async def test_an_sql_error_is_raised_and_the_connection_goes_on(self) -> None:
         with self.assertRaises(psycopg2.errors.DivisionByZero):

@@ -7,8 +7,8 @@ from tests.integration.database import DatabaseTests, server
 
 COUNT = 2_000
 STORE = (
-    "SELECT * FROM store_flags(ARRAY[%s::bigint], '{1}', %s::bigint[], %s::integer[], '{-3}', '{2}', '{add}', '{NULL}', "
-    "%s::bigint[], 200, 50, false)"
+    "SELECT * FROM store_flags(ARRAY[%s::bigint], '{1}', %s::bigint[], %s::integer[], '{-3}', '{2}', '{add}', '{NULL}',"
+    " %s::bigint[], 200, 50, false)"
 )
 READ = "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0) FROM pg_stat_xact_user_tables WHERE relname = 'messages'"
 COPIES = """

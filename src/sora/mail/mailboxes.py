@@ -7,7 +7,7 @@ from typing import Final
 from twisted.logger import Logger
 
 from sora.core.errors import LimitReached, MailboxExists, MailboxNameInvalid, NotPermitted, SoraError
-from sora.core.ids import AccountId
+from sora.core.ids import AccountId, MailboxId
 from sora.core.limits import MAILBOX_DEPTH_MAX, MAILBOX_NAME_MAX
 from sora.imap import mailbox_name
 from sora.imap.mailbox_name import INBOX, SEPARATOR
@@ -90,12 +90,15 @@ class MailboxUseCases:
             raise MailboxExists("INBOX exists always")
         return await self._mailboxes.create(account, NewMailbox(name, special_use))
 
-    async def delete(self, account: AccountId, name: str, actor: Actor) -> None:
-        """Delete a mailbox. Raises `NotPermitted` for INBOX, `NoSuchMailbox`, `MailboxHasChildren`."""
+    async def delete(self, account: AccountId, name: str, actor: Actor) -> MailboxId:
+        """Delete a mailbox and return which one it was.
+
+        Raises `NotPermitted` for INBOX, `NoSuchMailbox`, `MailboxHasChildren`.
+        """
         name = canonical(name)
         if name == INBOX:
             raise NotPermitted("INBOX cannot be deleted")
-        await self._mailboxes.delete(account, name, actor)
+        return await self._mailboxes.delete(account, name, actor)
 
     async def rename(self, account: AccountId, old: str, new: str, actor: Actor) -> None:
         """Rename a mailbox with all below it; INBOX gives its messages to the new one (RFC 3501 6.3.5).

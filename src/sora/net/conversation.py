@@ -26,6 +26,8 @@ from sora.wire.deflate import Garbled, Packer, Unpacker
 
 E = TypeVar("E")
 _FLUSH_AT = 65_536
+_LOOK_EVERY = 64
+"""Events that wait already are taken until the clock is asked how long that has been going on."""
 _CLOSED = Failure(ConnectionDone())  # type: ignore[no-untyped-call]
 
 
@@ -49,6 +51,8 @@ class Conversation(Protocol, ABC, Generic[E]):
         self._slow = False
         self._resumed_at = 0.0
         """When the coroutine was last given the reactor."""
+        self._taken = 0
+        """Events taken since others had their turn for certain."""
         self._running: Deferred[None] | None = None
         self._packer: Packer | None = None
         self._unpacker: Unpacker | None = None
@@ -84,8 +88,10 @@ class Conversation(Protocol, ABC, Generic[E]):
 
     async def receive(self) -> E:
         """Return the next event, waiting for it; what was sent so far is flushed before waiting."""
-        if self._slow or self._events:
+        self._taken += 1
+        if self._slow or (self._events and self._taken >= _LOOK_EVERY):
             # Whoever asks for more without reading what came waits, however much was sent ahead.
+            self._taken = 0
             await self.drained()
         while not self._events:
             if self._unpacker is not None and self._unpacker.pending:
@@ -98,7 +104,7 @@ class Conversation(Protocol, ABC, Generic[E]):
                 await self._waiting
             finally:
                 self._waiting = None
-            self._resumed_at = self.wheel.now()
+            self._resumed_at, self._taken = self.wheel.now(), 0
         return self._events.popleft()
 
     async def _expand(self, unpacker: Unpacker) -> None:

@@ -57,6 +57,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         self._cursor: Any = None
         self._waiter: Deferred[Any] | None = None
         self._busy = False
+        self.asked_at = 0.0
+        """When the statement in flight was sent, by the reactor's clock."""
         self._result: Any = None
         self._running: Any = None
         self._settled: list[Deferred[None]] = []
@@ -150,6 +152,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
         except (psycopg2.Error, ValueError, TypeError, KeyError, IndexError, UnicodeError):
             return fail()
         self.statements += 1
+        self.asked_at = self.reactor.seconds()
         waiter: Deferred[Any] = Deferred(self._abandon)
         self._busy, self._waiter, self._running, self._result = True, waiter, cursor, result
         if len(cursor.query) > _SEND_AT_ONCE:
@@ -159,6 +162,10 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]
     def _abandon(self, waiter: "Deferred[Any]") -> None:
         if self._waiter is waiter:
             self._waiter = None
+
+    def give_up(self) -> None:
+        """Take the server for dead though the connection is open: the statement in flight fails as lost."""
+        self._lost(Failure(psycopg2.OperationalError("the server does not answer")))  # type: ignore[no-untyped-call]
 
     def settled(self) -> "Deferred[None]":
         """Return a Deferred that fires when no statement is in flight."""

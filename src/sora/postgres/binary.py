@@ -181,6 +181,7 @@ class BinaryConnection(Connection):
         self._asked, self._rows, self._error = True, [], None
         self._in_octets = isinstance(statement, OctetStatement)
         self.statements += 1
+        self.asked_at = self.reactor.seconds()
         if self._send(statement.name, statement.names, params or {}):
             self._flush()
         else:

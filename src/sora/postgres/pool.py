@@ -30,6 +30,8 @@ _CANCEL_AFTER: Final = 0.05
 """Seconds until an abandoned statement is cancelled in the server: most end sooner by themselves."""
 _TRUSTED_FOR: Final = 1.0
 """Seconds after its last use until an idle connection is looked at before it is given out."""
+_LOOK_EVERY: Final = 1.0
+"""Seconds between two looks for servers that do not answer."""
 _STOP_MAX: Final = 5.0
 """Seconds that `stop` waits for statements in flight."""
 
@@ -78,6 +80,7 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
         self._retry: Any = None
         self._deadline: Any = None
         self._reaper: Any = None
+        self._looker: Any = None
         self._stopped: Deferred[None] | None = None
         self._running = False
 
@@ -103,11 +106,12 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
         for _ in range(self.settings.pool_min - len(self.connections)):
             self._open()
         self._reaper = self.reactor.callLater(self.settings.idle_timeout, self._reap)
+        self._looker = self.reactor.callLater(_LOOK_EVERY, self._look)
 
     async def stop(self) -> None:
         """Refuse new work, let statements in flight finish (5 s at most), close all connections."""
         self._running = False
-        for call in (self._retry, self._deadline, self._reaper):
+        for call in (self._retry, self._deadline, self._reaper, self._looker):
             if call is not None and call.active():
                 call.cancel()
         self._refuse(lambda: DatabaseUnavailable("the database connections are closing"))
@@ -358,3 +362,12 @@ class Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
             connection, _ = self._idle.popleft()
             self._forget(connection)
         self._reaper = self.reactor.callLater(self.settings.idle_timeout / 4, self._reap)
+
+    def _look(self) -> None:
+        """Give up connections whose server has not answered for longer than it may take."""
+        limit = self.reactor.seconds() - self.settings.silence
+        for connection in [one for one in self.connections if one.busy and one.asked_at < limit]:
+            self.log.warn("{place} does not answer; a connection is given up", place=connection.place)
+            connection.give_up()
+        if self._running:
+            self._looker = self.reactor.callLater(_LOOK_EVERY, self._look)

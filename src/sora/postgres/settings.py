@@ -34,6 +34,14 @@ class DatabaseSettings:
     connect_timeout: float = 5.0
     statement_timeout: float = 60.0
     lock_timeout: float = 10.0
+    silence_max: float | None = None
+    """Seconds until a server that has not answered a statement is given up, because it cannot even cancel it: its
+    host hangs, or its process was stopped. None: ten more than `statement_timeout`."""
+
+    @property
+    def silence(self) -> float:
+        """Seconds that an answer may take at most."""
+        return self.statement_timeout + 10.0 if self.silence_max is None else self.silence_max
 
     @property
     def places(self) -> tuple[str, ...]:

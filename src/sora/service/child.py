@@ -24,6 +24,7 @@ from sora.service.background import Background
 from sora.service.figures import ProcessFigures, taken
 from sora.service.orphans import Bond
 from sora.service.servers import Servers
+from sora.service.steady import steady
 from sora.service.storage import Storage, open_storage
 
 GRACE: Final = 5.0
@@ -186,6 +187,7 @@ def main() -> None:
     from twisted.internet import reactor
 
     running: Any = reactor
+    steady(running)
     child = Child(running)
     signal.signal(signal.SIGTERM, lambda *_: running.callFromThread(child.drain))
     # A terminal sends these to all processes it started; the parent decides what becomes of us.

@@ -25,6 +25,7 @@ from sora.service.parent import Parent
 from sora.service.servers import Servers
 from sora.service.signals import Signals
 from sora.service.starting import Starting
+from sora.service.steady import steady
 from sora.service.storage import Storage, open_storage
 
 
@@ -126,6 +127,7 @@ def service_for(
         lines.configure(level=shown.level, json_lines=shown.format == "json", output=shown.output)
     except OSError as error:
         raise ConfigurationInvalid([f"logging.output: {shown.output}: {error.strerror}"]) from None
+    steady(default_reactor)
     ours = attached or shown.output != "stderr"
     service: Starting
     if configuration.process.worker_count:

@@ -4,6 +4,7 @@ The server and `sora-admin` both come through here. Without `[database]` an embe
 directory is started, or used where one runs already; without `[s3]` bodies lie in a directory there.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -78,6 +79,9 @@ async def open_storage(
         settings = prepared
         if settings is None:
             settings = await find_database(configuration, reactor, closers, serving=serving, on_embedded=on_embedded)
+            if not serving:
+                # What an administrator asks may take as long as it takes.
+                settings = attrs.evolve(settings, silence_max=math.inf)
             await bring_up_to_date(configuration, settings, reactor)
         store = await _open_store(configuration, settings, reactor, closers)
         if serving:

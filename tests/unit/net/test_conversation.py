@@ -199,11 +199,11 @@ class ConversationTests(SynchronousTestCase):
         self.echo.dataReceived(b"w")
         # The clock does not move while the coroutine works, unless it works long.
         self.clock.rightNow += 2 * limits.TURN_TIME_MAX
-        self.echo.dataReceived(b"ab")
+        self.echo.dataReceived(b"a" * 1_000)
         self.echo.gate.callback(None)
-        self.assertEqual(self.echo.seen, [b"w"])
+        self.assertLess(len(self.echo.seen), 100)
         self.clock.advance(0)
-        self.assertEqual(self.echo.seen, [b"w", b"a", b"b"])
+        self.assertEqual(self.echo.seen, [b"w"] + [b"a"] * 1_000)
 
     def test_l12_whoever_leaves_while_others_have_their_turn_is_not_missed(self) -> None:
         self.echo.dataReceived(b"w")

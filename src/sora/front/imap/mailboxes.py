@@ -47,10 +47,11 @@ async def delete(session: ImapProtocol, command: commands.Delete) -> Done:
     """Delete a mailbox; one that has children is refused."""
     account = session.signed_in.account
     try:
-        await session.services.mailboxes.delete(account, command.mailbox, session.actor)
+        gone = await session.services.mailboxes.delete(account, command.mailbox, session.actor)
     except MailboxHasChildren:
         raise Refusal("the mailbox has mailboxes below it", b"HASCHILDREN") from None
-    if session.selected is not None and session.selected.name == command.mailbox:
+    # Not by its name: the selected mailbox may have another one by now.
+    if session.selected is not None and session.selected.mailbox.row.id == gone:
         session.unselect()
     if command.written is not None:
         tell_canonical(session, command.mailbox, command.written, "\\NonExistent")
