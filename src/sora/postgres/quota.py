@@ -1,4 +1,4 @@
-"""Quotas in PostgreSQL: read, set, and domains counted; what enforces them is in `deltas/0010_quota.sql`."""
+"""Quotas in PostgreSQL: read, set, and domains counted; what enforces them is in `deltas/0009_quota.sql`."""
 
 from typing import Any, Final
 

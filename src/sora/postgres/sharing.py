@@ -1,4 +1,4 @@
-"""Rights in mailboxes in PostgreSQL; the tables and what follows from them are in `deltas/0011_sharing.sql`."""
+"""Rights in mailboxes in PostgreSQL; the tables and what follows from them are in `deltas/0010_sharing.sql`."""
 
 # ruff: noqa: S608  the pieces are constants of this folder
 

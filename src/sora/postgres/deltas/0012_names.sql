@@ -1,4 +1,4 @@
--- compat: 14
+-- compat: 12
 -- Announcements of what is about an account's mailboxes as a whole: their names and its subscriptions.
 
 CREATE FUNCTION announce_names(account bigint) RETURNS void LANGUAGE sql AS $$

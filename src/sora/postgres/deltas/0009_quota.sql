@@ -1,4 +1,4 @@
--- compat: 10
+-- compat: 9
 -- How much accounts and domains may hold. What they hold is not counted a second time: mailboxes have counters.
 
 CREATE TABLE quotas (

@@ -1,4 +1,4 @@
--- compat: 12
+-- compat: 11
 -- Annotations of mailboxes, and of accounts as a whole (RFC 5464).
 
 CREATE TABLE annotations (

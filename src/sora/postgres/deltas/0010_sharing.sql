@@ -1,4 +1,4 @@
--- compat: 11
+-- compat: 10
 -- Who may do what in whose mailboxes (RFC 4314). Owners are not in here: they may do everything.
 
 CREATE TABLE groups (
