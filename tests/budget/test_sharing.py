@@ -57,7 +57,7 @@ class SharingTests(BudgetTests):
                 (2, append(9_002, WORK)),
                 (1, f"MYRIGHTS {WORK}"),
                 (2, f"GETMETADATA {WORK} /shared/comment"),
-                (3, f"SELECT {WORK}"),
+                (2, f"SELECT {WORK}"),
                 (1, "FETCH 1 FLAGS"),
                 (2, "STORE 1 +FLAGS.SILENT (\\Flagged)"),
             ],

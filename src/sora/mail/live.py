@@ -18,6 +18,7 @@ from sora.aio import Once, start
 from sora.core.errors import NoSuchMailbox, SoraError
 from sora.core.events import FeedLost, MailboxChanged
 from sora.core.ids import AccountId, MailboxId, ModSeq
+from sora.core.rights import ALL, Rights
 from sora.imap.version import Version
 from sora.mail.sharing import Sharing
 from sora.store.interfaces import Feed, Mailboxes
@@ -279,6 +280,8 @@ class OpenMailbox:
         """The version that it was opened with, of which `departed` tells."""
         self.departed = departed
         """UIDs that had left after `vanished_since` when it was opened, ascending; None if that is not known."""
+        self.rights: Rights = ALL
+        """What whoever opened it might do then."""
 
     @property
     def row(self) -> MailboxRow:
@@ -398,8 +401,16 @@ class Live:
 
         A mailbox that is known here costs one query for its changes; it is read whole only if it is not known.
         """
-        if self._sharing is not None:
-            account, name = await self._sharing.readable(account, name)
+        if self._sharing is None or not self._sharing.foreign(name):
+            return await self._open(account, name, claim_recent=claim_recent, vanished_since=vanished_since)
+        place = (await self._sharing.place(account, name)).need("r")
+        opened = await self._open(place.owner, place.name, claim_recent=claim_recent, vanished_since=vanished_since)
+        opened.rights = place.rights
+        return opened
+
+    async def _open(
+        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: int | None
+    ) -> OpenMailbox:
         since = None if vanished_since is None else ModSeq(vanished_since)
         state = self._states.get(self._names.get((account, name), MailboxId(0)))
         if state is None:

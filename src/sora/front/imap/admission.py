@@ -12,7 +12,6 @@ from sora.core.errors import NoSuchMailbox, NotPermitted
 from sora.core.flags import Change
 from sora.core.rights import ALL, WRITING, Rights, settable
 from sora.imap import acl_parse, commands
-from sora.mail.live import OpenMailbox
 from sora.mail.sharing import DENIED
 from sora.store.model import FlagChange
 
@@ -35,16 +34,6 @@ GONE: Final = "the selected mailbox was deleted"
 
 class Lost(Exception):
     """The selected mailbox may not be read any more."""
-
-
-async def enter(session: "ImapProtocol", name: str, mailbox: OpenMailbox) -> Rights:
-    """Return the rights in a mailbox being selected; without `r` by now it is closed, and `NoSuchMailbox` raised."""
-    try:
-        session.rights = await session.services.sharing.here(session.signed_in.account, name, mailbox.row.id)
-    except BaseException:
-        mailbox.close()
-        raise
-    return session.rights
 
 
 def writable(rights: Rights) -> bool:

@@ -28,7 +28,7 @@ async def select(session: ImapProtocol, command: commands.Select) -> Done:
         claim_recent=not (command.read_only or session.rev2),
         vanished_since=None if resync is None else resync.modseq,
     )
-    rights = await admission.enter(session, command.mailbox, mailbox)
+    rights = session.rights = mailbox.rights
     read_only = command.read_only or not admission.writable(rights)
     row = mailbox.row
     view = SessionView(mailbox.opened, recent_from=mailbox.recent_from)
