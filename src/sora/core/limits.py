@@ -47,7 +47,7 @@ IMAP_LITERALS_MAX: Final = 131_072
 """The sum of all literals of one command but APPEND's message (CVE-2024-34055)."""
 IMAP_LITERAL_COUNT_MAX: Final = 1_000
 IMAP_APPEND_MAX: Final = 67_108_864
-"""All messages of one APPEND together (RFC 3502), as they are held until they are stored; one may have `message_max`."""
+"""All messages of one APPEND together (RFC 3502): they are held until they are stored. One may have `message_max`."""
 IMAP_DRAIN_MAX: Final = 134_217_728
 """A refused non-synchronizing literal up to this size is read and dropped; above it: BYE."""
 IMAP_NESTING_MAX: Final = 32

@@ -16,9 +16,7 @@ class Background:
         """Build them; nothing runs before `start`."""
         self.uploader = _uploader(configuration, storage, reactor)
         self.collector = _collector(configuration, storage, reactor)
-        self.counter = DomainCounter(
-            storage.store.quotas, clock=reactor, interval=configuration.quota.domain_interval
-        )
+        self.counter = DomainCounter(storage.store.quotas, clock=reactor, interval=configuration.quota.domain_interval)
 
     def start(self) -> None:
         """Begin."""
