@@ -28,7 +28,9 @@ class RehearsalTests(DatabaseTests):
         opened = await store.mailboxes.open(account, "INBOX", claim_recent=True)
         self.assertEqual(list(opened.columns.uids), [1])
         await store.mailboxes.changes(inbox, opened.mailbox.highest_modseq)
-        listed = await store.messages.listing(inbox, [1], Want.LISTED & ~Want.BODY)
+        listed = await store.messages.listing(
+            inbox, [1], Want.INTERNAL_DATE | Want.SIZE | Want.ENVELOPE | Want.STRUCTURE
+        )
         self.assertEqual(len(listed.envelopes), 1)
         self.assertEqual([(await one.query(PREPARED))[0][0] for one in store.pool.connections], before)
 

@@ -150,25 +150,27 @@ class ImaplibTests(ClientTestCase):
         self.fill(1)
         client = self.client
         checked(client.select())
-        asked: dict[str, Callable[[], Any]] = {
-            "ACL": lambda: client.getacl("INBOX"),
-            "RIGHTS=": lambda: client.setacl("INBOX", "other", "lr"),
-            "X-DELETEACL": lambda: client.deleteacl("INBOX", "other"),
-            "X-MYRIGHTS": lambda: client.myrights("INBOX"),
-            "QUOTA": lambda: client.getquota(""),
-            "X-QUOTAROOT": lambda: client.getquotaroot("INBOX"),
-            "X-SETQUOTA": lambda: client.setquota("", "(STORAGE 1)"),
-            "ANNOTATEMORE": lambda: client.getannotation("INBOX", '"/comment"', '"value.shared"'),
-            "X-SETANNOTATION": lambda: client.setannotation("INBOX", '"/comment"', '("value.shared" "x")'),
-            "AUTH=CRAM-MD5": lambda: client.login_cram_md5("a", "b"),
-            "X-PROXYAUTH": lambda: client.proxyauth("other"),
-            "X-PARTIAL": lambda: client.partial("1", "RFC822", "1", "10"),
-            "SORT": lambda: client.sort("(SUBJECT)", "UTF-8", "ALL"),
-            "THREAD=REFERENCES": lambda: client.thread("REFERENCES", "UTF-8", "ALL"),
-            "X-XATOM": lambda: client.xatom("XNONSENSE"),
-        }
-        for capability, ask in asked.items():
-            if capability in client.capabilities:
+        asked: tuple[tuple[str, Callable[[], Any]], ...] = (
+            ("ACL", lambda: client.getacl("INBOX")),
+            ("ACL", lambda: client.setacl("INBOX", "other", "lr")),
+            ("ACL", lambda: client.deleteacl("INBOX", "other")),
+            ("ACL", lambda: client.myrights("INBOX")),
+            ("QUOTA", lambda: client.getquota("")),
+            ("QUOTA", lambda: client.getquotaroot("INBOX")),
+            ("QUOTASET", lambda: client.setquota("", "(STORAGE 1)")),
+            ("ANNOTATEMORE", lambda: client.getannotation("INBOX", '"/comment"', '"value.shared"')),
+            ("ANNOTATEMORE", lambda: client.setannotation("INBOX", '"/comment"', '("value.shared" "x")')),
+            ("AUTH=CRAM-MD5", lambda: client.login_cram_md5("a", "b")),
+            ("XPROXYAUTH", lambda: client.proxyauth("other")),
+            ("XPARTIAL", lambda: client.partial("1", "RFC822", "1", "10")),
+            ("SORT", lambda: client.sort("(SUBJECT)", "UTF-8", "ALL")),
+            ("THREAD=REFERENCES", lambda: client.thread("REFERENCES", "UTF-8", "ALL")),
+            ("XNONSENSE", lambda: client.xatom("XNONSENSE")),
+        )
+        offered = checked(client.capability())[0].decode().split()
+        refused = 0
+        for capability, ask in asked:
+            if capability in offered:
                 continue
             try:
                 status = ask()[0]
@@ -178,4 +180,16 @@ class ImaplibTests(ClientTestCase):
                 status = "BAD"
             self.assertIn(status, ("BAD", "NO"), capability)
             checked(client.noop())
+            refused += 1
+        self.assertGreater(refused, 5)
         self.assertEqual(len(checked(client.fetch("1", "(UID)"))), 1)
+
+    def test_what_is_offered_beyond_the_base_works(self) -> None:
+        self.fill(3)
+        client = self.client
+        checked(client.select())
+        self.assertEqual(checked(client.sort("(ARRIVAL)", "UTF-8", "ALL"))[0].split(), [b"1", b"2", b"3"])
+        self.assertEqual(checked(client.thread("REFERENCES", "UTF-8", "ALL"))[0].count(b"("), 3)
+        roots, quotas = checked(client.getquotaroot("INBOX"))
+        self.assertIn(self.account.address.encode(), roots[0])
+        self.assertIn(self.account.address.encode(), quotas[0])
