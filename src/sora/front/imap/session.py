@@ -507,8 +507,8 @@ class ImapProtocol(Peer):
     # ------------------------------------------------------------ endings
 
     def expire(self) -> None:
-        if self._busy and self.user is not None:
-            # A command has bounds of its own, and its client waits for the answer.
+        if self._busy and not self.idling and self.user is not None:
+            # A command has bounds of its own, and its client waits for the answer; IDLE has none but this.
             self.expire_in(self.services.idle_timeout)
         elif not self.lost:
             self.send(responses.bye("idle for too long"))
