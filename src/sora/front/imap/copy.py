@@ -33,15 +33,13 @@ async def move(session: ImapProtocol, command: commands.Move) -> Done:
         return Done("MOVE completed, there was nothing to move")
     target = _target(session, command.mailbox)
     left = False
-    for start in range(0, len(uids), limits.IMAP_CHANGE_PAGE):
-        session.progress.done, session.progress.goal = start, len(uids)
-        page = uids[start : start + limits.IMAP_CHANGE_PAGE]
-        moved = await session.services.changer.move(here.mailbox, page, target, session.actor)
+    for page in session.progress.pages(len(uids)):
+        moved = await session.services.changer.move(here.mailbox, uids[page], target, session.actor)
         if moved.source:
             left = True
             code = responses.copy_uid(moved.uid_validity, moved.source, moved.target)
             session.send(responses.untagged_ok("moved", code=code))
-        if len(uids) > len(page):
+        if len(uids) > limits.IMAP_CHANGE_PAGE:
             await session.announce_paced(Expunges.ALLOWED)
     return Done("MOVE completed", left_code(session) if left else b"", Expunges.ALLOWED)
 

@@ -1,8 +1,10 @@
 """Telling a client that waits how far its command has come: INPROGRESS (RFC 9585)."""
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from sora.core import limits
 from sora.imap import commands, responses
 from sora.imap import search_commands as searching
 
@@ -46,6 +48,12 @@ class Progress:
         """The command has ended; the wheel forgets it when it next looks."""
         self.running = False
         self.expires_at = math.inf
+
+    def pages(self, count: int) -> Iterator[slice]:
+        """Yield the pages of a change of so many messages, one statement each; each begins where progress stands."""
+        for start in range(0, count, limits.IMAP_CHANGE_PAGE):
+            self.done, self.goal = start, count
+            yield slice(start, start + limits.IMAP_CHANGE_PAGE)
 
     def due(self) -> None:
         """Tell, unless the client is being sent something in pieces, which tells enough."""

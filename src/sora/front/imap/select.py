@@ -108,10 +108,8 @@ async def expunge(session: ImapProtocol, command: commands.Expunge) -> Done:
     named = here.mailbox.version.flagged(DELETED) if uids is None else uids
     gone = 0
     if len(named) > limits.IMAP_CHANGE_PAGE:
-        for start in range(0, len(named), limits.IMAP_CHANGE_PAGE):
-            session.progress.done, session.progress.goal = start, len(named)
-            page = named[start : start + limits.IMAP_CHANGE_PAGE]
-            gone += len(await session.services.changer.expunge(here.mailbox, page, session.actor))
+        for page in session.progress.pages(len(named)):
+            gone += len(await session.services.changer.expunge(here.mailbox, named[page], session.actor))
             await session.announce_paced(Expunges.ALLOWED)
     if uids is None or 0 < len(uids) <= limits.IMAP_CHANGE_PAGE:
         gone += len(await session.services.changer.expunge(here.mailbox, uids, session.actor))

@@ -19,9 +19,8 @@ async def store(session: ImapProtocol, command: commands.Store) -> Done:
     expunges = Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN
     targets = session.here.view.resolve(command.numbers, by_uid=command.by_uid)
     refused: list[int] = []
-    for start in range(0, len(targets), limits.IMAP_CHANGE_PAGE):
-        session.progress.done, session.progress.goal = start, len(targets)
-        refused += await _store(session, command, targets[start : start + limits.IMAP_CHANGE_PAGE])
+    for page in session.progress.pages(len(targets)):
+        refused += await _store(session, command, targets[page])
         if len(targets) > limits.IMAP_CHANGE_PAGE:
             await session.announce_paced(Expunges.FORBIDDEN)
     if refused:
