@@ -31,7 +31,7 @@ class Changer:
             try:
                 results = await self._messages.store(mailbox.row.id, changes)
             except CommitUnknown:
-                await self._show(mailbox)
+                await self.show(mailbox)
                 raise
             await mailbox.absorb_stored(results)
         return results
@@ -45,7 +45,7 @@ class Changer:
             try:
                 modseq, gone = await self._messages.expunge(mailbox.row.id, uids, actor)
             except CommitUnknown:
-                await self._show(mailbox)
+                await self.show(mailbox)
                 raise
             await self._without(mailbox, modseq, gone)
         return list(gone)
@@ -54,7 +54,7 @@ class Changer:
         """Copy messages, all or none. Raises `NoSuchMailbox`, `UidsExhausted`, `OverQuota`, `CommitUnknown`."""
         copied = await self._messages.copy(mailbox.row.id, uids, target)
         if copied.mailbox == mailbox.row.id:
-            await self._show(mailbox)
+            await self.show(mailbox)
         return copied
 
     async def move(self, mailbox: OpenMailbox, uids: Sequence[int], target: MailboxId | Named, actor: Actor) -> Copied:
@@ -66,26 +66,26 @@ class Changer:
             try:
                 moved = await self._messages.move(mailbox.row.id, uids, target, actor)
             except CommitUnknown:
-                await self._show(mailbox)
+                await self.show(mailbox)
                 raise
             if moved.left is not None:
                 if moved.mailbox == mailbox.row.id:
-                    await self._show(mailbox)
+                    await self.show(mailbox)
                 else:
                     await self._without(mailbox, moved.left, moved.source)
         return moved
+
+    async def show(self, mailbox: OpenMailbox) -> None:
+        """Refresh after a change whose outcome stands, whether or not it can be seen yet."""
+        try:
+            await mailbox.refresh()
+        except SoraError as error:
+            self._unseen(error)
 
     async def _without(self, mailbox: OpenMailbox, modseq: ModSeq, uids: Sequence[int]) -> None:
         """Show the mailbox without messages that have left it."""
         try:
             await mailbox.absorb_expunged(modseq, uids)
-        except SoraError as error:
-            self._unseen(error)
-
-    async def _show(self, mailbox: OpenMailbox) -> None:
-        """Refresh after a change whose outcome stands, whether or not it can be seen yet."""
-        try:
-            await mailbox.refresh()
         except SoraError as error:
             self._unseen(error)
 

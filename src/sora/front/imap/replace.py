@@ -1,6 +1,6 @@
 """One message for another in one step: REPLACE and UID REPLACE (RFC 8508)."""
 
-from sora.core.errors import CommitUnknown, NoSuchMessage, SoraError
+from sora.core.errors import CommitUnknown, NoSuchMessage
 from sora.front.imap.catenate import mails
 from sora.front.imap.quota import warn
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
@@ -34,21 +34,12 @@ async def replace(session: ImapProtocol, command: commands.Replace) -> Done:
                 domain=user.address.rpartition("@")[2],
             )
         except CommitUnknown:
-            await _show(session)
+            await session.services.changer.show(here.mailbox)
             raise
-        await _show(session)
+        await session.services.changer.show(here.mailbox)
     session.services.wake_uploader()
     warn(session, command.mailbox, [inserted])
     # Before the EXPUNGE, so that the client has the new message when the old one goes (RFC 8508 4.3).
     code = responses.append_uid(inserted.uid_validity, [inserted.uid])
     session.send(responses.untagged_ok("the replacement is there", code=code))
     return Done("REPLACE completed")
-
-
-async def _show(session: ImapProtocol) -> None:
-    """Have the selected mailbox show what was done, if it can be seen yet."""
-    try:
-        await session.here.mailbox.refresh()
-    except SoraError as error:
-        # Both are done: a NO would have the client repeat it. The change feed brings them to the view.
-        session.log.warn("a message was replaced but this could not be read back yet: {error}", error=error)
