@@ -64,7 +64,7 @@ async def _closely(session: ImapProtocol, command: commands.MultiSearch, row: Ma
         view = SessionView(mailbox.version, recent_from=mailbox.recent_from)
         searcher = session.services.searcher
         uids = await searcher.search(mailbox, view, command.criteria)
-        modseq = max(map(view.modseq, uids)) if command.modseq and uids else None
+        modseq = search.highest(view, command.modseq, uids)
         scores = None
         if SearchReturn.RELEVANCY in command.returns:
             by_uid = await searcher.scores(mailbox, view, command.criteria, uids)

@@ -16,7 +16,7 @@ from sora.imap import search_responses as responses
 from sora.imap.fetch_items import Range
 from sora.imap.search_commands import EVERYTHING, Returns, SearchReturn
 from sora.imap.search_responses import Place, Results
-from sora.imap.view import Expunges
+from sora.imap.view import Expunges, SessionView
 
 S = TypeVar("S", commands.Search, commands.Sort, commands.MultiSearch)
 
@@ -30,7 +30,7 @@ async def search(session: ImapProtocol, command: commands.Search) -> Done:
         uids = await session.services.searcher.search(here.mailbox, here.view, command.criteria)
         if command.returns is None and not session.rev2:
             numbers = uids if command.by_uid else here.view.numbers(uids)
-            session.send(responses.numbers(b"SEARCH", numbers, modseq=highest(session, command.modseq, uids)))
+            session.send(responses.numbers(b"SEARCH", numbers, modseq=highest(here.view, command.modseq, uids)))
         else:
             await answer(session, command, command.returns or EVERYTHING, uids)
     return Done("SEARCH completed", expunges=Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN)
@@ -60,9 +60,9 @@ def forgetting(session: ImapProtocol, returns: Returns | None) -> Iterator[None]
         raise
 
 
-def highest(session: ImapProtocol, wanted: bool, uids: Sequence[int]) -> int | None:
+def highest(view: SessionView, wanted: bool, uids: Sequence[int]) -> int | None:
     """Return the highest modseq of messages if it is wanted and there are any."""
-    return max(map(session.here.view.modseq, uids)) if wanted and uids else None
+    return max(map(view.modseq, uids)) if wanted and uids else None
 
 
 async def answer(
@@ -82,7 +82,7 @@ async def answer(
     few = chosen(returns, uids)
     if command.modseq:
         named = uids if {SearchReturn.ALL, SearchReturn.COUNT} & returns.options else few
-        modseq = highest(session, True, named)
+        modseq = highest(here.view, True, named)
     if returns.saves:
         narrow = returns.partial is not None or {SearchReturn.MIN, SearchReturn.MAX} & returns.options
         if narrow and not {SearchReturn.ALL, SearchReturn.COUNT} & returns.options:
