@@ -19,7 +19,7 @@ from sora.aio import Once
 from sora.core.errors import ConfigurationInvalid, SoraError
 from sora.observe import log as lines
 from sora.observe.watchdog import Watchdog
-from sora.service import control
+from sora.service import collector, control
 from sora.service.background import Background
 from sora.service.figures import ProcessFigures, taken
 from sora.service.orphans import Bond
@@ -121,6 +121,7 @@ class Child:
                 tell_sign_in=self._tell_sign_in,
             )
             await self._servers.start()
+        collector.settle()
         Watchdog(self._reactor).startService()
 
     def _fail(self, complaints: list[str]) -> None:

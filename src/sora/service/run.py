@@ -1,7 +1,6 @@
 """What `twistd` runs: a server of one process, with everything built once, or the parent of several."""
 
 import atexit
-import gc
 import os
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from sora.core.errors import ConfigurationInvalid
 from sora.observe import log as lines
 from sora.observe import metrics, sums
 from sora.observe.watchdog import Watchdog
+from sora.service import collector
 from sora.service.background import Background
 from sora.service.exposed import Exposed
 from sora.service.figures import ProcessFigures, taken
@@ -59,13 +59,11 @@ class Sora(Starting):
         self.exposed.start()
         background.start()
         greet(configuration, self.servers)
-        # What is there now stays. A full collection that looks through it as well takes 60 ms, in one turn.
-        gc.collect()
-        gc.freeze()
+        collector.settle()
 
     async def close(self) -> None:
         """Stop taking connections, let what is in flight end, stop the jobs, close the storage."""
-        gc.unfreeze()
+        collector.release()
         if self.exposed is not None:
             await self.exposed.stop()
         if self.servers is not None:
