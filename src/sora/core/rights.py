@@ -11,8 +11,6 @@ from sora.core import flags
 LETTERS: Final = "lrswipkxtea"
 """Lookup, read, seen, write, insert, post, create, delete, delete messages, expunge, administer (RFC 4314 2.1)."""
 ALL: Final = frozenset(LETTERS)
-NEW: Final = "kxte"
-"""Those that RFC 2086 did not have (RFC 4314 2.2)."""
 _VIRTUAL: Final = {"c": frozenset("kx"), "d": frozenset("te")}
 """What RFC 2086 called create and delete (RFC 4314 2.1.1)."""
 KNOWING: Final = frozenset("lrikxa")

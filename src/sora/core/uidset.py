@@ -4,8 +4,7 @@ RFC 3501 9 (`sequence-set`). `*` is resolved against a maximum that the caller s
 """
 
 import re
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
@@ -78,19 +77,6 @@ def parse(text: bytes, ranges_max: int) -> UidSet:
             raise ValueError("number above 4294967295")
         ranges.append((pair[0], pair[1]))
     return UidSet(tuple(ranges))
-
-
-def pick(sorted_uids: Sequence[int], pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield (index, uid) of each member of an ascending sequence that lies in the resolved `pairs`.
-
-    Costs in proportion to what is found, not to the width of the ranges.
-    """
-    count = len(sorted_uids)
-    for low, high in pairs:
-        index = bisect_left(sorted_uids, low)
-        while index < count and (uid := sorted_uids[index]) <= high:
-            yield index, uid
-            index += 1
 
 
 def compact(numbers: Iterable[int]) -> str:
