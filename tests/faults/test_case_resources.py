@@ -1,4 +1,4 @@
-"""D12: no room on the disk, no descriptors left: what cannot be done is refused for now; service recovers by itself.
+"""D12: no room on the disk, no descriptors, no memory left: what cannot be done is refused for now, and comes back.
 
 These start whole servers and take their time: `make faults` runs them.
 """
@@ -22,6 +22,8 @@ from tests.faults.kill import USERS, KillRun
 from tests.faults.world import LONG, PASSWORD, Layout
 
 DISK = "200m"
+HUNGER = ((16 << 20, 24 << 20), (1 << 20, 1 << 20), (20 << 20, 6 << 20), (0, 60_000), (40 << 20, 10 << 20))
+"""Octets of address space each process is left, and of each mail that comes then: it runs out at several points."""
 BACK_WITHIN = 35.0
 """Seconds: a PostgreSQL without room for its log ends itself, and is started again after half a minute at most."""
 
@@ -124,3 +126,50 @@ class NoDescriptorsTests(unittest.TestCase):
         """Connect, if there is room."""
         with contextlib.suppress(Lost, CancelledError):
             crowd.append(await clients.lmtp(reactor, run.world.lmtp))
+
+
+class NoMemoryTests(unittest.TestCase):
+    """A server that is given no more memory than it has, and large mail by everybody at once."""
+
+    timeout = 240
+    if LONG:
+        skip = LONG
+
+    async def test_d12_without_memory_large_mail_is_refused_for_now_and_nothing_acknowledged_is_lost(self) -> None:
+        run = KillRun(reactor, seed=14, layout=Layout.OWN, workers=2)
+        self.addCleanup(lambda: aio.start(run.stop()))
+        await run.start()
+        run.driver.begin()
+        await aio.sleep(reactor, 1.0)  # type: ignore[arg-type]
+        refused = 0
+        for spare, size in HUNGER:
+            run.world.starve(spare)
+            refused += sum(await aio.gather([aio.start(self.bulky(run, size)) for _ in range(4)]))
+            run.world.feed()
+            await aio.sleep(reactor, 0.5)  # type: ignore[arg-type]
+        self.assertGreater(refused, 0)
+        await run.driver.end()
+        await run.world.served(limit=20.0, user=USERS[0])
+        before = run.driver.counts.acknowledged
+        run.driver.begin()
+        await aio.sleep(reactor, 1.0)  # type: ignore[arg-type]
+        await run.driver.end()
+        self.assertGreater(run.driver.counts.acknowledged, before)
+        await run.settle()
+        await run.finish()
+        self.assertEqual([f"{one.kind}: {one.text}" for one in run.told], [])
+
+    async def bulky(self, run: KillRun, size: int) -> int:
+        """Append a mail of so many octets, to a mailbox of its own; tells whether it was refused."""
+        try:
+            session = await clients.imap(reactor, run.world.imap, USERS[0], PASSWORD)
+        except Lost:
+            return 1
+        try:
+            answer = await session.command("APPEND Junk", b"Subject: bulky\r\n\r\n" + b"x" * size)
+        except Lost:
+            return 1
+        finally:
+            session.close()
+        self.assertIn(answer.status, ("OK", "NO"))
+        return 0 if answer.ok else 1

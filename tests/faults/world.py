@@ -228,6 +228,19 @@ class World:
         path = os.environ.get("PYTHONPATH")
         return environment(self.directory) | ({"PYTHONPATH": path} if path else {})
 
+    def starve(self, spare: int) -> None:
+        """Let each of the server's processes have `spare` octets of address space more than it has now."""
+        for pid in self.processes():
+            size = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+            _, hard = resource.prlimit(pid, resource.RLIMIT_AS)
+            resource.prlimit(pid, resource.RLIMIT_AS, (size + spare, hard))
+
+    def feed(self) -> None:
+        """Let the server's processes have all the memory they want again."""
+        for pid in self.processes():
+            _, hard = resource.prlimit(pid, resource.RLIMIT_AS)
+            resource.prlimit(pid, resource.RLIMIT_AS, (hard, hard))
+
     def processes(self) -> list[int]:
         """Return the server's processes, the started one first; PostgreSQL's are not among them."""
         if self.process is None or self.process.poll() is not None:
