@@ -6,8 +6,11 @@ import socket
 import tracemalloc
 from array import array
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
+from blake3 import blake3
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
@@ -16,6 +19,7 @@ from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from sora.core.ids import AccountId, MailboxId, ModSeq, Uid
+from sora.disk.cache import _append, _scan
 from sora.imap.view import SessionView
 from sora.mail.live import Live
 from sora.net.lean import Connection
@@ -25,6 +29,8 @@ from sora.store.model import Columns, MailboxRow, Opened
 from tests.dialogs.connections import PEER, MemoryTransport
 from tests.dialogs.script import Account, Dialog
 from tests.dialogs.world import MemoryWorld
+
+Made = TypeVar("Made")
 
 SESSIONS = 200
 IDLE = 8_000
@@ -38,6 +44,10 @@ ALLOWED = 30 * 1024
 TRANSPORT = 1_000
 """Octets of Python's memory that a lean transport holds, its socket included; what OpenSSL holds is not seen here."""
 
+CACHED = 50_000
+CACHED_BODY = 130
+"""Octets of the index of the local cache for each body."""
+
 MESSAGES = 100_000
 SHARED = 20
 """Octets a message may hold in what all sessions share; 13 are in the columns."""
@@ -45,7 +55,7 @@ IN_STEP = 2 * 1024
 """Octets that one more session may hold while it has been told everything."""
 
 
-def held(make: Callable[[], object]) -> tuple[int, object]:
+def held(make: Callable[[], Made]) -> tuple[int, Made]:
     """Return how many octets more are held when `make` has been called, and what it made."""
     gc.collect()
     tracemalloc.start()
@@ -163,3 +173,17 @@ class ViewTests(unittest.SynchronousTestCase):
         octets, kept = held(watched)
         self.assertLess(octets, IN_STEP)
         self.assertIsNotNone(kept)
+
+
+class CacheTests(unittest.SynchronousTestCase):
+    """The index of the local body cache: what a body on the disk holds in memory."""
+
+    def test_a_cached_body_holds_few_octets_of_memory(self) -> None:
+        path = Path(self.mktemp())
+        path.mkdir()
+        for _ in range(CACHED // 10_000):
+            bodies = {blake3(os.urandom(16)).digest(): b"" for _ in range(10_000)}
+            _append(path, None, bodies)
+        octets, segments = held(partial(_scan, path))
+        self.assertEqual(sum(len(segment.live) for segment in segments), CACHED)
+        self.assertLess(octets / CACHED, CACHED_BODY)

@@ -11,6 +11,7 @@ import struct
 import time
 import zlib
 from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,26 @@ SEGMENTS_MIN: Final = 64
 """How many segments (one descriptor each) are kept however small they are."""
 
 
+_LENGTH: Final = 0xFFFF_FFFF
+
+
+def _key(hash: bytes) -> int:
+    """Return the key of a hash: as many of its octets as an integer of 32 octets holds."""
+    return int.from_bytes(hash[:7], "big")
+
+
+def _place(offset: int, length: int) -> int:
+    """Return where a record begins and how long its body is, as one integer."""
+    return offset << _LENGTH.bit_length() | length
+
+
+class _Wrong(Enum):
+    """Why what was read is not the body that was asked for."""
+
+    OTHER = "another hash with the same key"
+    DAMAGED = "a damaged record"
+
+
 @attrs.define(eq=False)
 class _Segment:
     """One file; `size` is where the next record goes."""
@@ -51,8 +72,8 @@ class _Segment:
     path: Path
     descriptor: int
     size: int = 0
-    live: dict[bytes, tuple[int, int]] = attrs.field(factory=dict)
-    """hash → (offset of the body, length)"""
+    live: dict[int, int] = attrs.field(factory=dict)
+    """`_key` of the hash → `_place` of the record: small integers, as there may be hundreds of thousands"""
 
     def __del__(self) -> None:
         # Reads in threads hold the segment, so the descriptor lives as long as anyone needs it.
@@ -85,7 +106,6 @@ class SegmentCache:
         self._threads = Threads(reactor, 2, "cache")
         self._segments: list[_Segment] = []
         self._current: _Segment | None = None
-        self._index: dict[bytes, _Segment] = {}
         self._waiting: dict[bytes, bytes] = {}
         self._waiting_held = 0
         self._writing: aio.Once[None] | None = None
@@ -101,7 +121,7 @@ class SegmentCache:
     @property
     def bodies(self) -> int:
         """How many bodies can be read from files."""
-        return len(self._index)
+        return sum(len(segment.live) for segment in self._segments)
 
     @aio.deferred
     async def open(self) -> None:
@@ -110,8 +130,6 @@ class SegmentCache:
             self._segments = await self._threads.run(_scan, self._path)
         except OSError as error:
             self._complain(error)
-        for segment in self._segments:
-            self._index.update(dict.fromkeys(segment.live, segment))
         self._open = True
         self._evict(0)
 
@@ -126,24 +144,24 @@ class SegmentCache:
                 await self._writing.wait()
         self._threads.stop()
         self._segments, self._current = [], None
-        self._index.clear()
 
     def get(self, hash: bytes) -> "bytes | Deferred[bytes | None] | None":
         """Return the bytes, None if they are not there, or a Deferred of either for a large body."""
         data = self._waiting.get(hash)
         if data is not None:
             return data
-        segment = self._index.get(hash)
+        key = _key(hash)
+        segment = self._holder(key)
         if segment is None:
             return None
-        offset, length = segment.live[hash]
-        if length <= INLINE_MAX:
-            return self._checked(_read(segment, hash, offset, length), segment, hash)
-        return self._threads.run(_read, segment, hash, offset, length).addCallback(self._checked, segment, hash)
+        place = segment.live[key]
+        if place & _LENGTH <= INLINE_MAX:
+            return self._checked(_read(segment, hash, place), segment, hash)
+        return self._threads.run(_read, segment, hash, place).addCallback(self._checked, segment, hash)
 
     def put(self, hash: bytes, data: bytes) -> None:
         """Offer bytes that have this hash; they are readable at once and written soon."""
-        if not self._open or len(data) > self._body_max or hash in self._index or hash in self._waiting:
+        if not self._open or len(data) > self._body_max or hash in self._waiting or self._holder(_key(hash)):
             return
         octets = len(data) + _HEADER.size
         if self._waiting_held + octets > self._waiting_max:
@@ -156,13 +174,20 @@ class SegmentCache:
 
     # ------------------------------------------------------------ reading
 
-    def _checked(self, found: "bytes | OSError | None", segment: _Segment, hash: bytes) -> bytes | None:
+    def _holder(self, key: int) -> _Segment | None:
+        """Return the segment with a body: of a few dozen, the newest first."""
+        for segment in reversed(self._segments):
+            if key in segment.live:
+                return segment
+        return None
+
+    def _checked(self, found: "bytes | OSError | _Wrong", segment: _Segment, hash: bytes) -> bytes | None:
         if isinstance(found, bytes):
             return found
-        segment.live.pop(hash, None)
-        if self._index.get(hash) is segment:
-            del self._index[hash]
-        if found is None:
+        if found is _Wrong.OTHER:
+            return None
+        segment.live.pop(_key(hash), None)
+        if found is _Wrong.DAMAGED:
             metrics.CACHE_CORRUPT.inc()
             log.warn("body cache: dropped a damaged record of {path}", path=str(segment.path))
         else:
@@ -207,7 +232,7 @@ class SegmentCache:
         if self._waiting and self._open:
             self._timer = self._reactor.callLater(FLUSH_DELAY, self._flush)
 
-    def _take(self, segment: _Segment, places: dict[bytes, tuple[int, int]], octets: int) -> None:
+    def _take(self, segment: _Segment, places: dict[int, int], octets: int) -> None:
         if segment is not self._current:
             if self._current is not None and not _linked(self._current):
                 # Its directory was deleted: give the space back, too.
@@ -216,8 +241,7 @@ class SegmentCache:
             self._segments.append(segment)
         segment.size += octets
         segment.live.update(places)
-        self._index.update(dict.fromkeys(places, segment))
-        metrics.CACHE_BODIES.set(len(self._index))
+        metrics.CACHE_BODIES.set(self.bodies)
         metrics.CACHE_OCTETS.set(self.size)
 
     def _evict(self, room: int) -> None:
@@ -228,9 +252,6 @@ class SegmentCache:
         self._segments.remove(segment)
         if segment is self._current:
             self._current = None
-        for hash in segment.live:
-            if self._index.get(hash) is segment:
-                del self._index[hash]
         segment.live.clear()
         self._threads.run(_unlink, segment.path)
 
@@ -271,13 +292,11 @@ def _index(segment: _Segment) -> None:
         offset += _HEADER.size
         if magic != _MAGIC or check != zlib.crc32(header[:-4]) or offset + length > segment.size:
             return
-        segment.live[hash] = (offset, length)
+        segment.live[_key(hash)] = _place(offset - _HEADER.size, length)
         offset += length
 
 
-def _append(
-    path: Path, segment: _Segment | None, batch: dict[bytes, bytes]
-) -> tuple[_Segment, dict[bytes, tuple[int, int]]]:
+def _append(path: Path, segment: _Segment | None, batch: dict[bytes, bytes]) -> tuple[_Segment, dict[int, int]]:
     """Write records in one go to `segment`, or to a new one; returns it and where each body lies."""
     if segment is None or not _linked(segment):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -286,12 +305,12 @@ def _append(
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         segment = _Segment(file, os.open(file, flags, 0o600))
     parts: list[bytes] = []
-    places: dict[bytes, tuple[int, int]] = {}
+    places: dict[int, int] = {}
     offset = segment.size
     for hash, data in batch.items():
         header = _HEADER.pack(_MAGIC, len(data), hash, 0)[:-4]
         parts += (header, zlib.crc32(header).to_bytes(4, "big"), data)
-        places[hash] = (offset + _HEADER.size, len(data))
+        places[_key(hash)] = _place(offset, len(data))
         offset += _HEADER.size + len(data)
     left = memoryview(b"".join(parts))
     while left:
@@ -303,13 +322,18 @@ def _linked(segment: _Segment) -> bool:
     return os.fstat(segment.descriptor).st_nlink > 0
 
 
-def _read(segment: _Segment, hash: bytes, offset: int, length: int) -> "bytes | OSError | None":
-    """Read one body; None if it does not have its hash."""
+def _read(segment: _Segment, hash: bytes, place: int) -> "bytes | OSError | _Wrong":
+    """Read one body, or tell why it is not the one that was asked for."""
     try:
-        data = os.pread(segment.descriptor, length, offset)
+        record = os.pread(segment.descriptor, _HEADER.size + (place & _LENGTH), place >> _LENGTH.bit_length())
     except OSError as error:
         return error
-    return data if blake3(data).digest() == hash else None
+    header, data = record[: _HEADER.size], record[_HEADER.size :]
+    if blake3(data).digest() == hash:
+        return data
+    # Of two hashes with one key only one is cached; whoever makes mail with such hashes wins nothing else.
+    whole = len(header) == _HEADER.size and zlib.crc32(header[:-4]).to_bytes(4, "big") == header[-4:]
+    return _Wrong.OTHER if whole and header[8:40] != hash else _Wrong.DAMAGED
 
 
 def _unlink(path: Path) -> None:

@@ -64,6 +64,15 @@ class SegmentCacheTests(unittest.TestCase):
         self.assertEqual(await self.found(cache, large), large)
 
     @aio.deferred
+    async def test_of_two_hashes_that_begin_alike_only_the_one_that_is_there_is_found(self) -> None:
+        body = b"one" * 50
+        await self.written(body)
+        cache = await self.opened()
+        alike = named(body)[:7] + bytes(25)
+        self.assertIsNone(cache.get(alike))
+        self.assertEqual(cache.get(named(body)), body)
+
+    @aio.deferred
     async def test_a_torn_tail_loses_only_the_torn_body(self) -> None:
         await self.written(b"first" * 100, b"second" * 100)
         file = self.segments()[0]
