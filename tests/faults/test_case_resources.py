@@ -1,5 +1,7 @@
 """D12: no room on the disk, no descriptors, no memory left: what cannot be done is refused for now, and comes back.
 
+And a clock that is set: nobody notices.
+
 These start whole servers and take their time: `make faults` runs them.
 """
 
@@ -19,7 +21,7 @@ from sora import aio
 from tests.faults import clients
 from tests.faults.clients import Lost
 from tests.faults.kill import USERS, KillRun
-from tests.faults.world import LONG, PASSWORD, Layout
+from tests.faults.world import LONG, PASSWORD, Layout, faketime
 
 DISK = "200m"
 HUNGER = ((16 << 20, 24 << 20), (1 << 20, 1 << 20), (20 << 20, 6 << 20), (0, 60_000), (40 << 20, 10 << 20))
@@ -173,3 +175,39 @@ class NoMemoryTests(unittest.TestCase):
             session.close()
         self.assertIn(answer.status, ("OK", "NO"))
         return 0 if answer.ok else 1
+
+
+class ClockTests(unittest.TestCase):
+    """A server whose clock is set while it works."""
+
+    timeout = 240
+    if LONG:
+        skip = LONG
+    elif faketime() is None:
+        skip = "libfaketime is not installed"
+
+    async def test_a_clock_that_jumps_delays_nothing_and_loses_nothing(self) -> None:
+        await self.jump(Layout.OWN)
+
+    async def test_nor_does_one_that_postgresql_has_in_common(self) -> None:
+        await self.jump(Layout.EMBEDDED)
+
+    async def jump(self, layout: Layout) -> None:
+        """Set the clock to and fro under load."""
+        run = KillRun(reactor, seed=15, layout=layout, workers=2, wrong_clock=True)
+        self.addCleanup(lambda: aio.start(run.stop()))
+        await run.start()
+        idle = await clients.imap(reactor, run.world.imap, USERS[0], PASSWORD)
+        self.assertTrue((await idle.command("SELECT Junk")).ok)
+        for difference in ("+0", "+36h", "-36h", "+10y", "+0"):
+            run.world.set_clock(difference)
+            before = run.driver.counts.acknowledged
+            run.driver.begin()
+            await aio.sleep(reactor, 1.5)  # type: ignore[arg-type]
+            await run.driver.end()
+            self.assertGreater(run.driver.counts.acknowledged, before + 20, difference)
+            self.assertTrue((await idle.command("NOOP")).ok, difference)
+            await run.settle()
+        idle.close()
+        await run.finish()
+        self.assertEqual([f"{one.kind}: {one.text}" for one in run.told], [])

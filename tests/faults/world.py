@@ -103,8 +103,12 @@ class World:
         added: str = "",
         state: Path | None = None,
         descriptors: int = 0,
+        wrong_clock: bool = False,
     ) -> None:
-        """Prepare; `added` tables go into the configuration, `descriptors` is how many files a process may open."""
+        """Prepare; `added` tables go into the configuration, `descriptors` is how many files a process may open.
+
+        With `wrong_clock` the server's idea of the time of day can be set, where libfaketime is installed.
+        """
         self.reactor = reactor
         self.layout = layout
         self.directory = Path(tempfile.mkdtemp(prefix="sora-faults-"))
@@ -119,6 +123,7 @@ class World:
         self.cut: Cut | None = None
         self.s3: ChaosServer | None = None
         self._workers, self._added, self._descriptors = workers, added, descriptors
+        self._wrong_clock = wrong_clock
         self._name = ""
 
     # ------------------------------------------------------------ life
@@ -138,6 +143,7 @@ class World:
 
     async def prepare(self) -> None:
         """Start what the server needs and write its configuration."""
+        self.set_clock("+0")
         text = CONFIGURATION.format(
             workers=f"workers = {self._workers}\n",
             **{"log": self.log, "state": self.state, "imap": self.imap, "lmtp": self.lmtp},
@@ -177,6 +183,16 @@ class World:
         return DatabaseSettings(socket_dir=place["socket_dir"], user=place["user"], name=place["dbname"])
 
     # ------------------------------------------------------------ the server
+
+    def set_clock(self, difference: str) -> None:
+        """Set the clock that the server's processes see, but not the one that counts from the start of the machine.
+
+        `difference` is from the true time: `+2d`, `-1h`, `+0`.
+        """
+        # In one step: the processes read it whenever they ask for the time.
+        following = self.directory / "clock.next"
+        following.write_text(difference + "\n")
+        following.replace(self.directory / "clock")
 
     async def start_server(self) -> None:
         """Start twistd and wait until it serves."""
@@ -226,7 +242,15 @@ class World:
     def _environment(self) -> dict[str, str]:
         """Return a program's environment; where Python looks for modules is as it is for us."""
         path = os.environ.get("PYTHONPATH")
-        return environment(self.directory) | ({"PYTHONPATH": path} if path else {})
+        found = environment(self.directory) | ({"PYTHONPATH": path} if path else {})
+        if self._wrong_clock:
+            found |= {
+                "LD_PRELOAD": str(faketime()),
+                "FAKETIME_TIMESTAMP_FILE": str(self.directory / "clock"),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        return found
 
     def starve(self, spare: int) -> None:
         """Let each of the server's processes have `spare` octets of address space more than it has now."""
@@ -333,6 +357,11 @@ class World:
         return subprocess.run(
             command, capture_output=True, text=True, timeout=300, check=False, env=self._environment(), cwd=CHECKOUT
         )
+
+
+def faketime() -> Path | None:
+    """Return the library that shows a process another time of day (Debian's libfaketime), or None without it."""
+    return next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 
 
 def _parents() -> dict[int, tuple[int, str]]:
