@@ -14,6 +14,7 @@ CASES = (
     *("L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "L9", "L10", "A1", "A3", "A5", "T1", "T3", "T4", "T7"),
     *("P5", "U4", "U8"),
 )
+CLIENTS = (*(f"C{number}" for number in range(1, 18)), "C19", "C20", "C22")
 PROMISES = ("P1", "P2", "P3", "P4", "P5", "P6", "P8", "P10")
 
 
@@ -58,6 +59,16 @@ class PromisesTests(unittest.SynchronousTestCase):
             text = (ROOT / "docs" / "protocols" / f"{protocol}.md").read_text()
             dialogs = {path.stem for path in (ROOT / "tests" / "dialogs" / protocol).glob("*.txt")}
             self.assertEqual(sorted(dialogs - set(re.findall(r"`([a-z0-9_]+)`", text))), [])
+
+    def test_every_case_of_the_clients_names_dialogs_that_exist(self) -> None:
+        text = (ROOT / "docs" / "protocols" / "imap.md").read_text()
+        for case in CLIENTS:
+            row = re.search(rf"^\| {case} \|(?:[^|\n]*\|){{2}}([^|\n]*)\|$", text, re.M)
+            assert row is not None, case
+            named = re.findall(r"`(\w+)`", row[1])
+            self.assertTrue(named, case)
+            for name in named:
+                self.assertTrue((ROOT / "tests" / "dialogs" / "imap" / f"{name}.txt").exists(), name)
 
     def test_what_all_pages_name_exists(self) -> None:
         for page in sorted((ROOT / "docs").rglob("*.md")):
