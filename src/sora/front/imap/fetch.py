@@ -63,7 +63,7 @@ async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
     items = command.items
     since, partial = command.modifiers.changed_since, command.modifiers.partial
     if Attribute.MODSEQ in items:
-        session.condstore = True
+        session.follow_modseqs()
     targets = here.view.resolve(command.numbers, by_uid=command.by_uid)
     if partial is not None:
         # Before CHANGEDSINCE, which chooses among these (RFC 9394 3.4).

@@ -5,7 +5,7 @@ from typing import Final
 
 from sora.core.errors import MailboxHasChildren
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
-from sora.front.imap.status import status_line
+from sora.front.imap.status import heed, status_line
 from sora.imap import acl_parse, commands, listing, object_id, responses
 from sora.imap.commands import Return
 from sora.mail.mailboxes import SPECIAL_USES
@@ -102,6 +102,7 @@ async def list_mailboxes(session: ImapProtocol, command: commands.ListMailboxes)
     """List names that match, with attributes and what else was asked of each (RFC 5258, RFC 5819)."""
     if not command.returns <= _ATTRIBUTES | RETURNED.keys():
         raise Refusal("this return option is not known", bad=True)
+    heed(session, command.status)
     kind = command.kind.value
     everything = await session.services.mailboxes.listing(session.signed_in.account)
     writers = [await RETURNED[option](session, command, everything) for option in Return if option in _added(command)]

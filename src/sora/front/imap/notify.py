@@ -105,7 +105,7 @@ class Watch:
                 events = self._events(row) & _OF_MESSAGES
                 if events and not self._is_selected(row):
                     items = tuple(dict.fromkeys(item for event in _FIRST for item in _FIRST[event] if event in events))
-                    self.session.send(_status(self.session, row, items))
+                    self.session.send(status_line(self.session, row.name, row, items))
                     await self.session.drained()
 
     def start(self) -> None:
@@ -268,7 +268,7 @@ class Watch:
             if known is not None and row.highest_modseq != known.highest_modseq and not self._is_selected(row):
                 items = _news(known, row, self._events(row), condstore=self.session.condstore)
                 if items:
-                    self.session.send(_status(self.session, row, items))
+                    self.session.send(status_line(self.session, row.name, row, items))
                     await self.session.drained()
 
         if self._reannotated:
@@ -341,14 +341,6 @@ def _news(known: MailboxRow, row: MailboxRow, events: Iterable[Event], *, condst
         if items and not moved:
             items += [StatusItem.UIDVALIDITY]
     return tuple(items)
-
-
-def _status(session: ImapProtocol, row: MailboxRow, items: tuple[StatusItem, ...]) -> bytes:
-    # Being told of HIGHESTMODSEQ turns nothing on: the client did not ask for it in so many words.
-    before = session.condstore
-    line = status_line(session, row.name, row, items)
-    session.condstore = before
-    return line
 
 
 class _Names:

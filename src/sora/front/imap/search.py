@@ -1,13 +1,14 @@
 """Finding messages: SEARCH and UID SEARCH (RFC 3501 6.4.4), and what all searching commands answer alike.
 
 Result options: RFC 4731, 5182, 5267, 6203, 7162 3.1.5, 9394. Numbers are those of the session, and stay what they are
-until the command has ended, unless it is a UID command.
+until the command has ended, unless it is a UID command without any.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from sora.core.criteria import Numbers
 from sora.core.errors import SoraError
 from sora.front.imap import context, search_filters
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
@@ -33,7 +34,13 @@ async def search(session: ImapProtocol, command: commands.Search) -> Done:
             session.send(responses.numbers(b"SEARCH", numbers, modseq=highest(here.view, command.modseq, uids)))
         else:
             await answer(session, command, command.returns or EVERYTHING, uids)
-    return Done("SEARCH completed", expunges=Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN)
+    return Done("SEARCH completed", expunges=shifting(command))
+
+
+def shifting(command: commands.Search | commands.Sort | commands.Thread) -> Expunges:
+    """Tell whether numbers may change before the answer: not if the client uses or awaits some (RFC 7162 3.2.10.2)."""
+    numbered = any(isinstance(step, Numbers) for step in command.criteria.steps)
+    return Expunges.ALLOWED if command.by_uid and not numbered else Expunges.FORBIDDEN
 
 
 async def begin(session: ImapProtocol, command: S) -> S:
@@ -42,7 +49,7 @@ async def begin(session: ImapProtocol, command: S) -> S:
         raise command.refusal
     command = await search_filters.applied(session, command)
     if command.modseq:
-        session.condstore = True
+        session.follow_modseqs()
     if command.returns is not None and SearchReturn.UPDATE in command.returns:
         context.refuse_reuse(session)
     return command

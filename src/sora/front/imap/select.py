@@ -21,7 +21,7 @@ async def select(session: ImapProtocol, command: commands.Select) -> Done:
         session.unselect()
         session.send(responses.untagged_ok("the previous mailbox is closed", code=b"CLOSED"))
     if command.condstore:
-        session.condstore = True
+        session.follow_modseqs()
     mailbox = await session.services.live.open(
         session.signed_in.account,
         command.mailbox,

@@ -199,6 +199,17 @@ class ImapProtocol(Peer):
         """Whether strings and names are UTF-8 in both directions (RFC 6855 3, RFC 9051 5.1)."""
         return "UTF8=ACCEPT" in self.enabled or "IMAP4REV2" in self.enabled
 
+    def follow_modseqs(self) -> None:
+        """Announce modseqs from now on; the first time, say up to where the client knows the selected mailbox.
+
+        RFC 7162 3.1: what turns CONDSTORE on is answered with HIGHESTMODSEQ.
+        """
+        if not self.condstore:
+            self.condstore = True
+            if self.selected is not None:
+                code = responses.highest_modseq(self.selected.view.settled)
+                self.send(responses.untagged_ok("changes come with MODSEQ", code=code))
+
     def begin_tls(self) -> None:
         """Begin TLS, as a new connection in all but its deadline (RFC 3501 6.2.1)."""
         if self.services.certificates is not None:

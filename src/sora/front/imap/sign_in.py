@@ -51,10 +51,11 @@ async def enable(session: ImapProtocol, command: commands.Enable) -> Done:
     asked = [name for name in dict.fromkeys(command.names) if name in states.ENABLEABLE and session.offers(name)]
     news = [name for name in asked if name not in session.enabled]
     session.enabled.update(news)
-    session.condstore = session.condstore or "CONDSTORE" in news or "QRESYNC" in news
     if session.rev2 and session.selected is not None:
         session.selected.view.forget_recent()
     session.send(responses.enabled(_SPELLED.get(name, name) for name in news))
+    if "CONDSTORE" in news or "QRESYNC" in news:
+        session.follow_modseqs()
     return Done("ENABLE completed")
 
 

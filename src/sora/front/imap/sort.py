@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from sora.core.ordering import SortKey
 from sora.front.imap import search_filters
-from sora.front.imap.search import answer, begin, forgetting, highest
+from sora.front.imap.search import answer, begin, forgetting, highest, shifting
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import search_commands as commands
 from sora.imap import search_responses as responses
-from sora.imap.view import Expunges
 
 
 @handles(commands.Sort)
@@ -24,7 +23,7 @@ async def sort(session: ImapProtocol, command: commands.Sort) -> Done:
             session.send(responses.numbers(b"SORT", numbers, modseq=highest(here.view, command.modseq, uids)))
         else:
             await answer(session, command, command.returns, uids)
-    return Done("SORT completed", expunges=Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN)
+    return Done("SORT completed", expunges=shifting(command))
 
 
 async def ordered(session: ImapProtocol, command: commands.Sort, uids: Sequence[int]) -> list[int]:
@@ -75,4 +74,4 @@ async def threads(session: ImapProtocol, command: commands.Thread) -> Done:
         here.mailbox.row.id, command.algorithm, uids, labels, told=here.view.uids
     )
     session.send(b"* THREAD %b\r\n" % text if text else b"* THREAD\r\n")
-    return Done("THREAD completed", expunges=Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN)
+    return Done("THREAD completed", expunges=shifting(command))

@@ -3,6 +3,8 @@
 RFC 3501 6.3.10, RFC 5819, RFC 7162 3.1.7, RFC 7889, RFC 8438, RFC 8474 4.3, RFC 9208 4.1.4.
 """
 
+from collections.abc import Collection
+
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, object_id, responses
 from sora.imap.commands import StatusItem
@@ -13,14 +15,19 @@ from sora.store.model import MailboxRow
 async def status(session: ImapProtocol, command: commands.Status) -> Done:
     """Give a mailbox's counters without selecting it."""
     row = await session.services.mailboxes.find(session.signed_in.account, command.mailbox)
+    heed(session, command.items)
     session.send(status_line(session, command.mailbox, row, command.items))
     return Done("STATUS completed")
 
 
-def status_line(session: ImapProtocol, name: str, row: MailboxRow, items: tuple[StatusItem, ...]) -> bytes:
-    """Write STATUS of a mailbox; HIGHESTMODSEQ among the items turns CONDSTORE on (RFC 7162 3.1)."""
+def heed(session: ImapProtocol, items: Collection[StatusItem]) -> None:
+    """Turn CONDSTORE on if a client asks for HIGHESTMODSEQ (RFC 7162 3.1)."""
     if StatusItem.HIGHESTMODSEQ in items:
-        session.condstore = True
+        session.follow_modseqs()
+
+
+def status_line(session: ImapProtocol, name: str, row: MailboxRow, items: tuple[StatusItem, ...]) -> bytes:
+    """Write STATUS of a mailbox."""
     if session.rev2:
         # RFC 9051 E: there is no \\Recent any more.
         items = tuple(item for item in items if item is not StatusItem.RECENT)

@@ -15,7 +15,7 @@ async def store(session: ImapProtocol, command: commands.Store) -> Done:
     """Change flags, very many in several statements; the answers are what the database says the flags are now."""
     session.refuse_read_only()
     if command.unchanged_since is not None:
-        session.condstore = True
+        session.follow_modseqs()
     expunges = Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN
     targets = session.here.view.resolve(command.numbers, by_uid=command.by_uid)
     refused: list[int] = []
