@@ -109,6 +109,8 @@ ENVELOPE_FIELD_MAX: Final = 32_768
 """Octets of one header field that ENVELOPE shows."""
 TEXT_MAX: Final = 1_048_576
 """Characters of decoded body text kept for search; longer bodies are searched from their bytes."""
+MIME_HEADERS_MAX: Final = 262_144
+"""Octets of the header fields of all body parts that are kept for search; beyond it bytes decide."""
 PREVIEW_MAX: Final = 200
 """Characters of a preview (RFC 8970)."""
 

@@ -33,5 +33,8 @@ def whole(raw: bytes) -> WholeText:
     fields, header_text = header_texts(found)
     # Decoding yields at most a few characters for each octet.
     body_text, _, _ = text.texts(raw, parsed, text_max=4 * size + 1)
+    of_parts, _ = text.mime_headers(raw, parsed, octets_max=size)
+    if of_parts:
+        header_text = f"{header_text}\n{fold(of_parts)}"
     sent = date_time(headers.first(found, b"date") or b"")
     return WholeText(fields, header_text, fold(body_text), sent.date() if sent is not None else None)

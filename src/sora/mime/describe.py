@@ -30,6 +30,7 @@ def describe(raw: bytes) -> Described:
     answers = message_ids(first(b"in-reply-to"))
     references = message_ids(first(b"references")) or answers[:1]
     body_text, preview, complete = text.texts(raw, parsed)
+    of_parts, whole = text.mime_headers(raw, parsed)
     size = root.body_start - root.header_start
     return Described(
         envelope=envelope,
@@ -50,9 +51,10 @@ def describe(raw: bytes) -> Described:
         references=references,
         thread=thread_id(references, own[0] if own else None, raw),
         fields=values,
-        header_text=header_text,
+        header_text=f"{header_text}\n{fold(of_parts)}" if of_parts else header_text,
         body_text=fold(body_text),
         text_complete=complete
+        and whole
         and size <= HEADER_SCAN_MAX
         and headers.is_complete(b"", len(found))
         and len(parsed.parts) < MIME_PARTS_MAX,

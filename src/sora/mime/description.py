@@ -43,7 +43,7 @@ class Described:
     fields: dict[str, str]
     """Lower-cased header name to folded, decoded, unfolded text; several fields joined by a newline."""
     header_text: str
-    """The whole header, decoded and folded, for TEXT."""
+    """The whole header and those of body parts, decoded and folded, for TEXT."""
     body_text: str
     """Decoded text of all text parts (HTML as text), folded, for BODY and TEXT."""
     text_complete: bool

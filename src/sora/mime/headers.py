@@ -12,6 +12,7 @@ FIELDS_MAX: Final = 10_000
 Field = tuple[bytes, bytes]
 """Lower-cased name; unfolded value without surrounding white space."""
 
+_FOLD: Final = re.compile(rb"\r?\n([ \t])")
 _FIELD: Final = re.compile(rb"[^\n]++(?:\n[ \t][^\n]*+)*+")
 
 
@@ -39,6 +40,11 @@ def raw_fields(block: bytes) -> list[tuple[bytes, bytes]]:
         if colon and name and b" " not in name:
             found.append((name, text + b"\r\n"))
     return found
+
+
+def unfolded(block: bytes) -> bytes:
+    """Return a header block with each field on one line, white space kept (RFC 5322 2.2.3)."""
+    return _FOLD.sub(rb"\1", block)
 
 
 def is_complete(block: bytes, found: int) -> bool:

@@ -34,18 +34,29 @@ def split(value: bytes) -> tuple[bytes, Parameters]:
 
 def lookup(parameters: Parameters, name: bytes) -> bytes | None:
     """Return one parameter's octets, fragments joined and percent-decoded, without the charset's name."""
-    pieces: dict[int, bytes] = {}
     for key, value in parameters:
-        lowered = key.lower()
-        if lowered == name:
+        if key.lower() == name:
             return value
-        match = _CONTINUED.fullmatch(lowered) if b"*" in lowered else None
-        if match is None or match[1] != name:
+    found = encoded(parameters).get(name)
+    return None if found is None else found[0]
+
+
+def encoded(parameters: Parameters) -> dict[bytes, tuple[bytes, bytes]]:
+    """Return the parameters in the form of RFC 2231 by lower-case name: the octets as `lookup`, and the charset."""
+    pieces: dict[bytes, dict[int, bytes]] = {}
+    charsets: dict[bytes, bytes] = {}
+    for key, value in parameters:
+        match = _CONTINUED.fullmatch(key.lower()) if b"*" in key else None
+        if match is None:
             continue
-        number = int(match[2] or 0)
+        name, number = match[1], int(match[2] or 0)
         if match[3]:
             if number == 0:
-                value = value.split(b"'", 2)[-1]
+                *charset, value = value.split(b"'", 2)
+                charsets.setdefault(name, charset[0] if charset else b"")
             value = unquote_to_bytes(value)
-        pieces.setdefault(number, value)
-    return b"".join(pieces[number] for number in sorted(pieces)) if pieces else None
+        pieces.setdefault(name, {}).setdefault(number, value)
+    return {
+        name: (b"".join([found[number] for number in sorted(found)]), charsets.get(name, b""))
+        for name, found in pieces.items()
+    }

@@ -4,8 +4,8 @@ import html
 import re
 from typing import Final
 
-from sora.core.limits import PREVIEW_MAX, TEXT_MAX
-from sora.mime import decode, parameters
+from sora.core.limits import MIME_HEADERS_MAX, PREVIEW_MAX, TEXT_MAX
+from sora.mime import decode, headers, parameters
 from sora.mime.parse import Parsed, Part
 
 _HIDDEN: Final = re.compile(r"<(?:(!--)|(script|style)(?![a-z0-9-]))", re.I)
@@ -79,6 +79,28 @@ def texts(raw: bytes, parsed: Parsed, *, text_max: int = TEXT_MAX) -> tuple[str,
         pieces.append(text[:left])
         left -= len(text)
     return "\n".join(pieces), preview, left >= 0 and octets_left >= 0
+
+
+def mime_headers(raw: bytes, parsed: Parsed, *, octets_max: int = MIME_HEADERS_MAX) -> tuple[str, bool]:
+    """Return the header fields of body parts as TEXT searches them (RFC 9051 6.4.4), and whether no bound cut them.
+
+    Encoded words are decoded, and parameters in the form of RFC 2231 follow decoded, those of the message's own header
+    too; headers of messages within the message belong to `texts`.
+    """
+    pieces: list[str] = []
+    left = octets_max
+    for index, part in enumerate(parsed.parts):
+        if index and index not in parsed.headers:
+            block = raw[part.header_start : part.body_start].rstrip(b"\r\n")
+            if len(block) > left:
+                return "\n".join(pieces), False
+            left -= len(block)
+            if block:
+                pieces.append(decode.words(headers.unfolded(block)))
+        for params in (part.params, part.disposition_params):
+            for name, (value, charset) in parameters.encoded(params).items():
+                pieces.append(f"{name.decode('latin-1')}: {decode.text(value, charset)}")
+    return "\n".join(pieces).replace("\0", ""), True
 
 
 def _preview_rank(part: Part) -> int:

@@ -179,6 +179,13 @@ class WholeTextTests(unittest.SynchronousTestCase):
         raw = b"".join(b"X-%d: v\r\n" % n for n in range(12_000)) + b"Subject: last\r\n\r\nbody"
         self.assertEqual(whole(raw).fields["subject"], "last")
 
+    def test_header_fields_of_body_parts_are_found_beyond_every_bound(self):
+        part = b"--b\r\nContent-Description: " + b"d" * 1_000 + b"\r\n\r\n\r\n"
+        raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + part * 300
+        text = whole(raw + b"--b\r\nContent-Disposition: attachment; filename*=utf-8''%C3%89t%C3%A9\r\n\r\n")
+        self.assertIn("filename: été", text.header_text)
+        self.assertNotIn("été", text.body_text)
+
 
 class EvaluateTests(unittest.SynchronousTestCase):
     def result(self, *steps, **facts):

@@ -138,6 +138,13 @@ class Fields(unittest.SynchronousTestCase):
         _, params = parameters.split(b"a; boundary*0=x; boundary*1*=%20y; c=d")
         self.assertEqual(parameters.lookup(params, b"boundary"), b"x y")
 
+    def test_encoded_parameters_come_with_their_charsets(self) -> None:
+        _, params = parameters.split(b"a; Name*0*=utf-8'de'%C3%A9; name*1=x; plain=y; other*=%E9; only*2=z")
+        self.assertEqual(
+            parameters.encoded(params),
+            {b"name": (b"\xc3\xa9x", b"utf-8"), b"other": (b"\xe9", b""), b"only": (b"z", b"")},
+        )
+
     def test_addresses_are_shown_as_rfc_3501_shows_them(self) -> None:
         for value, expected in {
             b'"A \\"B\\"" <a@b>': [(b'A "B"', None, b"a", b"b")],
@@ -219,3 +226,7 @@ class Bodies(unittest.SynchronousTestCase):
 
     def test_text_beyond_the_bound_is_said_to_be_missing(self) -> None:
         self.assertFalse(describe(b"\r\n" + b"word " * 300_000).text_complete)
+        parts = (b"\r\n--b\r\nContent-Description: " + b"d" * 1_000) * 300
+        described = describe(b"Content-Type: multipart/mixed; boundary=b\r\n" + parts)
+        self.assertFalse(described.text_complete)
+        self.assertLess(len(described.header_text), 300_000)
