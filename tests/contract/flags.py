@@ -56,6 +56,22 @@ class FlagsContract(StoreContract):
         self.assertEqual((list(stored.columns.uids), stored.refused), ([], tuple(uids)))
         self.assertEqual((await self.row()).highest_modseq, before)
 
+    async def test_unchanged_since_zero_passes_where_the_keywords_do_not_exist(self) -> None:
+        none, other = await self.fill(2, flags=SEEN)
+        (there,) = await self.fill(1, keywords=("$mdnsent", "Word"))
+        for change, flags, words in (
+            (Change.ADD, SEEN, ["$MDNSent"]),
+            (Change.REPLACE, 0, ["$MDNSent"]),
+            (Change.ADD, 0, []),
+        ):
+            stored = await self.change([none, other, there], change, flags, words, unchanged_since=0)
+            self.assertEqual((list(stored.columns.uids), stored.refused), ([], (none, other, there)))
+        stored = await self.change([none, there], Change.ADD, 0, ["Label", "$MDNSent"], unchanged_since=0)
+        self.assertEqual((list(stored.columns.uids), stored.refused), ([none], (there,)))
+        self.assertEqual(await self.flags_of(none), (SEEN, {"Label", "$mdnsent"}))
+        stored = await self.change([none, other], Change.REMOVE, 0, ["$MDNSENT"], unchanged_since=0)
+        self.assertEqual((list(stored.columns.uids), stored.refused), ([other], (none,)))
+
     async def test_a_change_that_changes_nothing_keeps_the_modseq(self) -> None:
         (uid,) = await self.fill(1, flags=SEEN, keywords=("Word",))
         before = await self.row()

@@ -75,6 +75,14 @@ class Range:
     first: int
     last: int
     from_end: bool = False
+    turned: bool = False
+    """Whether the client wrote the last number first; answers repeat the range as it wrote it (RFC 9394 4)."""
+
+    def __str__(self) -> str:
+        """Write the range as the client did."""
+        sign = "-" if self.from_end else ""
+        one, other = (self.last, self.first) if self.turned else (self.first, self.last)
+        return f"{sign}{one}:{sign}{other}"
 
 
 @attrs.frozen

@@ -97,7 +97,7 @@ def partial_range(cursor: Cursor) -> Range:
     one = cursor.number(minimum=1)
     cursor.expect(b":-" if from_end else b":")
     other = cursor.number(minimum=1)
-    return Range(min(one, other), max(one, other), from_end)
+    return Range(min(one, other), max(one, other), from_end, turned=one > other)
 
 
 _NO_MODIFIERS: Final = FetchModifiers()

@@ -55,9 +55,7 @@ def esearch(tag: bytes, results: Results, *, by_uid: bool, place: Place | None =
         parts.append(b"ALL " + _set(results.everything))
     if results.partial is not None:
         asked, chosen = results.partial
-        sign = b"-" if asked.from_end else b""
-        shown = _set(chosen) if chosen else b"NIL"
-        parts.append(b"PARTIAL (%b%d:%b%d %b)" % (sign, asked.first, sign, asked.last, shown))
+        parts.append(b"PARTIAL (%b %b)" % (str(asked).encode("ascii"), _set(chosen) if chosen else b"NIL"))
     if results.modseq is not None:
         parts.append(b"MODSEQ %d" % results.modseq)
     if results.scores is not None:

@@ -293,7 +293,11 @@ class MemoryMessages:
 def _store(mailbox: StoredMailbox, change: FlagChange, modseq: int) -> FlagsStored:
     now, refused = [], []
     for message in mailbox.present(change.uids):
-        if change.unchanged_since is not None and message.modseq > change.unchanged_since:
+        if (
+            change.unchanged_since is not None
+            and message.modseq > change.unchanged_since
+            and not _absent(message, change)
+        ):
             refused.append(message.uid)
             continue
         flags, keywords = _combined(mailbox, message, change)
@@ -303,6 +307,13 @@ def _store(mailbox: StoredMailbox, change: FlagChange, modseq: int) -> FlagsStor
             mailbox.messages[message.uid] = message
         now.append(message)
     return FlagsStored(ModSeq(modseq), mailbox.columns(now), changed=False, refused=tuple(refused))
+
+
+def _absent(message: StoredMessage, change: FlagChange) -> bool:
+    """Tell whether a change asks for keywords that do not exist yet, and none does (RFC 7162 3.1.3)."""
+    if change.unchanged_since != 0 or change.change is Change.REPLACE or change.flags or not change.keywords:
+        return False
+    return not {word.lower() for word in message.keywords} & {word.lower() for word in change.keywords}
 
 
 def _combined(mailbox: StoredMailbox, message: StoredMessage, change: FlagChange) -> tuple[int, tuple[str, ...]]:

@@ -24,7 +24,7 @@ class Options(unittest.SynchronousTestCase):
     def test_partial_comes_with_the_others_but_all(self) -> None:
         command = read(b"SEARCH", b"RETURN (COUNT PARTIAL 5:1 SAVE) ALL")
         assert isinstance(command, sc.Search)
-        expected = sc.Returns(frozenset((SearchReturn.COUNT, SearchReturn.SAVE)), Range(1, 5))
+        expected = sc.Returns(frozenset((SearchReturn.COUNT, SearchReturn.SAVE)), Range(1, 5, turned=True))
         self.assertEqual(command.returns, expected)
         for wrong in (
             b"PARTIAL 1:2 ALL",

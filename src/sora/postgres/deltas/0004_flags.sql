@@ -42,18 +42,22 @@ CREATE FUNCTION change_flags(
 #variable_conflict use_column
 DECLARE
     wanted text[];
+    absent text[];
     places tid[];
     longest integer;
 BEGIN
     refused := '';
     spelled := known;
     IF unchanged IS NOT NULL THEN
-        SELECT coalesce(array_agg(m.uid ORDER BY m.uid) FILTER (WHERE m.modseq <= unchanged), '{}'),
-               coalesce(string_agg(uid_octets(m.uid), '' ORDER BY m.uid) FILTER (WHERE m.modseq > unchanged), '')
+        -- 0 asks whether a keyword exists, and system flags always do (RFC 7162 3.1.3). REMOVE and ADD of none leave -1.
+        absent := CASE WHEN unchanged = 0 AND kept = -1 AND added = 0 THEN string_to_array(lower(words), ' ') END;
+        SELECT coalesce(array_agg(m.uid ORDER BY m.uid) FILTER (WHERE m.passes), '{}'),
+               coalesce(string_agg(uid_octets(m.uid), '' ORDER BY m.uid) FILTER (WHERE NOT m.passes), '')
           INTO named, refused
           FROM (SELECT DISTINCT u FROM unnest(named) AS u) AS k
-         CROSS JOIN LATERAL (SELECT uid, modseq FROM messages
-                              WHERE mailbox_id = box_id AND uid = k.u OFFSET 0) AS m;
+         CROSS JOIN LATERAL (SELECT uid, modseq <= unchanged OR (absent IS NOT NULL AND NOT coalesce(
+                                        lower(keywords::text)::text[] && absent, false)) AS passes
+                               FROM messages WHERE mailbox_id = box_id AND uid = k.u OFFSET 0) AS m;
     END IF;
     wanted := nullif(string_to_array(words, ' '), '{}');
     IF wanted IS NOT NULL THEN
