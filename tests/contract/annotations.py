@@ -36,6 +36,18 @@ class AnnotationsContract(StoreContract):
             read = await self.store.annotations.read(None, self.account, ["/private/a"], depth)
             self.assertEqual(list(read), found)
 
+    async def test_who_renames_inbox_finds_its_annotations_in_both(self) -> None:
+        """RFC 5464 4.1."""
+        annotations, everything = self.store.annotations, ["/private", "/shared"]
+        await annotations.write(self.inbox, self.account, {"/private/a": b"1", "/shared/b": b"2"})
+        await self.store.mailboxes.rename_inbox(self.account, "Old", self.actor)
+        old = await self.store.mailboxes.find(self.account, "Old")
+        await annotations.write(self.inbox, self.account, {"/shared/b": b"3"})
+        found = await annotations.read(old.id, self.account, everything, Depth.ALL)
+        self.assertEqual(found, {"/private/a": b"1", "/shared/b": b"2"})
+        found = await annotations.read(self.inbox, self.account, everything, Depth.ALL)
+        self.assertEqual(found, {"/private/a": b"1", "/shared/b": b"3"})
+
     async def test_z5_private_ones_are_each_ones_own_and_shared_ones_everyones(self) -> None:
         await self.store.annotations.write(self.work, self.account, {"/private/a": b"alice", "/shared/a": b"both"})
         await self.store.annotations.write(self.work, self.bob, {"/private/a": b"bob"})

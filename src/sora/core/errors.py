@@ -88,6 +88,10 @@ class NotPermitted(SoraError):
     """The user may not do this."""
 
 
+class Impossible(SoraError):
+    """What was asked can never be, whoever asks."""
+
+
 class NoSuchMessage(SoraError):
     """The message is gone from its mailbox."""
 

@@ -163,5 +163,5 @@ def permanent_flags(keywords: Sequence[str], mine: Rights, *, settable: bool) ->
     if not settable or bits == rights.settable(rights.ALL) or not bits:
         return responses.permanent_flags(keywords, settable=settable and bool(bits))
     words = responses.flag_text(bits, keywords if "w" in mine else ())
-    new = b" \\*" if "w" in mine else b""
+    new = responses.new_keywords(keywords) if "w" in mine else b""
     return responses.untagged_ok("flags permitted", code=b"PERMANENTFLAGS (%b%b)" % (words, new))

@@ -30,6 +30,7 @@ _TABLE: Final[dict[type[BaseException], tuple[bytes, bytes]]] = {
     errors.MailboxExists: (b"NO", b"ALREADYEXISTS"),
     errors.MailboxNameInvalid: (b"NO", b"CANNOT"),
     errors.MailboxHasChildren: (b"NO", b"CANNOT"),
+    errors.Impossible: (b"NO", b"CANNOT"),
     errors.NoSuchMessage: (b"NO", b"NONEXISTENT"),
     errors.SpecialUseTaken: (b"NO", b"USEATTR"),
     errors.NotPermitted: (b"NO", b"NOPERM"),

@@ -36,7 +36,7 @@ def _status_item(cursor: Cursor) -> StatusItem:
 
 
 def parse_list(cursor: Cursor) -> ListMailboxes:
-    """Read LIST with all its options; raises `BadSyntax`, `LimitReached`, `MailboxNameInvalid`."""
+    """Read LIST with all its options; raises `BadSyntax`, `LimitReached`."""
     selection: frozenset[Selection] = frozenset()
     extended = cursor.peek() == b"("
     if extended:
@@ -48,14 +48,15 @@ def parse_list(cursor: Cursor) -> ListMailboxes:
     cursor.space()
     if cursor.peek() == b"(":
         extended = True
-        patterns = tuple(cursor.pattern() for _ in cursor.members("patterns", items_max=_PATTERNS_MAX))
-        if not patterns:
+        read = [cursor.pattern() for _ in cursor.members("patterns", items_max=_PATTERNS_MAX)]
+        if not read:
             raise BadSyntax("LIST has no pattern")
+        patterns = _possible(reference, read)
         if sum(map(len, patterns)) > limits.IMAP_PATTERN_MAX:
             raise LimitReached(f"the patterns have more than {limits.IMAP_PATTERN_MAX} characters in all")
     else:
-        patterns = (cursor.pattern(),)
-    command = ListMailboxes(ListKind.LIST, reference, patterns=patterns, selection=selection, extended=extended)
+        patterns = _possible(reference, [cursor.pattern()])
+    command = ListMailboxes(ListKind.LIST, reference or "", patterns=patterns, selection=selection, extended=extended)
     if not cursor.at_end:
         cursor.space()
         cursor.expect(b"RETURN ")
@@ -76,7 +77,12 @@ def parse_xlist(cursor: Cursor) -> ListMailboxes:
 def _plain(kind: ListKind, cursor: Cursor) -> ListMailboxes:
     reference = cursor.reference()
     cursor.space()
-    return ListMailboxes(kind, reference, patterns=(cursor.pattern(),))
+    return ListMailboxes(kind, reference or "", patterns=_possible(reference, [cursor.pattern()]))
+
+
+def _possible(reference: str | None, patterns: list[str | None]) -> tuple[str, ...]:
+    """Leave out what no name can match, silently (RFC 9051 6.3.9, RFC 5258 3)."""
+    return () if reference is None else tuple(pattern for pattern in patterns if pattern is not None)
 
 
 def _selection(cursor: Cursor) -> Selection:

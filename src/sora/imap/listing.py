@@ -26,16 +26,18 @@ class Name:
     name: str
     special_use: str | None = None
     subscribed: bool = False
+    selectable: bool = True
+    """Whether it may be selected; of one that may not be, LIST says so (RFC 5819 2)."""
 
 
 @attrs.frozen
 class Listed:
-    """One answer; `subscribed_below` stands for CHILDINFO of SUBSCRIBED (RFC 5258 4)."""
+    """One answer; `child_info` names the selection options that something below fulfils (RFC 5258 3.5)."""
 
     name: str
     attributes: tuple[str, ...]
-    exists: bool = True
-    """Whether STATUS may be asked of it."""
+    matched: bool = True
+    """Whether it is a mailbox shown for its own sake: only of these is more told, like STATUS (RFC 5819 3)."""
     child_info: tuple[bytes, ...] = ()
 
 
@@ -126,7 +128,7 @@ def answer(command: ListMailboxes, names: Sequence[Name], subscriptions: Iterabl
     """
     if command.patterns == ("",) and not command.extended:
         # RFC 3501 6.3.8: an empty pattern only asks for the separator.
-        return [Listed("", ("\\Noselect",), exists=False)]
+        return [Listed("", ("\\Noselect",), matched=False)]
     wanted = [command.reference + pattern for pattern in command.patterns if pattern or not command.extended]
     matches = matcher(*wanted)
     if command.kind is ListKind.LSUB:
@@ -169,9 +171,9 @@ def _list(
     parents = _ancestors(existing)
     candidates = existing.keys() | parents
     selection = command.selection
-    by_subscription = Selection.SUBSCRIBED in selection
-    if by_subscription:
+    if Selection.SUBSCRIBED in selection:
         candidates |= subscriptions
+    criteria = tuple(option.value for option in _CRITERIA if option in selection)
     chosen = {name for name in candidates if _selected(name, existing, subscriptions, selection)}
     above: set[str] = set()
     shown = set(filter(matches, chosen))
@@ -182,8 +184,9 @@ def _list(
     show = _Show(command, parents, subscriptions)
     answers = []
     for name in sorted(shown):
-        info = _CHILD_INFO if by_subscription and name in above else ()
-        answers.append(Listed(name, show.attributes(name, existing.get(name)), name in existing, info))
+        matched = name in existing and name in chosen
+        info = criteria if name in above else ()
+        answers.append(Listed(name, show.attributes(name, existing.get(name)), matched, info))
     return answers
 
 
@@ -211,6 +214,8 @@ class _Show:
         found: list[str] = []
         if row is None:
             found.append("\\NonExistent" if self.command.extended else "\\Noselect")
+        elif not row.selectable:
+            found.append("\\Noselect")
         found.append(_children(name in self.parents))
         if name in self.subscriptions and (
             Return.SUBSCRIBED in self.command.returns or Selection.SUBSCRIBED in self.command.selection
@@ -223,7 +228,8 @@ class _Show:
         return tuple(found)
 
 
-_CHILD_INFO: Final = (b"SUBSCRIBED",)
+_CRITERIA: Final = (Selection.SUBSCRIBED, Selection.SPECIAL_USE)
+"""Selection options that RECURSIVEMATCH goes with, in the order in which CHILDINFO names them."""
 
 
 def _children(has: bool) -> str:

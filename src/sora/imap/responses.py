@@ -5,11 +5,12 @@ printable ASCII, strings are quoted or literal, numbers are numbers. RFC 3501 7.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Final, cast
 
 from sora.core import flags as system_flags
+from sora.core import limits
 from sora.core.uidset import compact
 from sora.imap import mailbox_name
 
@@ -288,12 +289,17 @@ def flags(keywords: Iterable[str] = ()) -> bytes:
     return b"* FLAGS (%b)\r\n" % flag_text(system_flags.SYSTEM_MASK, keywords)
 
 
-def permanent_flags(keywords: Iterable[str] = (), *, settable: bool = True) -> bytes:
-    """Write the PERMANENTFLAGS code; new keywords are allowed where flags can be set at all."""
+def permanent_flags(keywords: Collection[str] = (), *, settable: bool = True) -> bytes:
+    """Write the PERMANENTFLAGS code; new keywords are allowed where flags can be set at all, and there is room."""
     if not settable:
         return untagged_ok("no permanent flags permitted", code=b"PERMANENTFLAGS ()")
     words = flag_text(system_flags.SYSTEM_MASK, keywords)
-    return untagged_ok("flags permitted", code=b"PERMANENTFLAGS (%b \\*)" % words)
+    return untagged_ok("flags permitted", code=b"PERMANENTFLAGS (%b%b)" % (words, new_keywords(keywords)))
+
+
+def new_keywords(keywords: Collection[str]) -> bytes:
+    """Write what PERMANENTFLAGS ends with where other keywords than these can be set (RFC 9051 7.1)."""
+    return b" \\*" if len(keywords) < limits.KEYWORDS_MAX else b""
 
 
 # ------------------------------------------------------------ response codes

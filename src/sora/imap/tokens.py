@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Final
 
 from sora.core import flags, limits, uidset
-from sora.core.errors import LimitReached, SoraError
+from sora.core.errors import LimitReached, MailboxNameInvalid, SoraError
 from sora.core.ids import UID_MAX
 from sora.core.uidset import UidSet
 from sora.imap import mailbox_name
@@ -216,19 +216,19 @@ class Cursor:
 
     def named(self) -> tuple[str, str | None]:
         """Read a mailbox name, and how it was written if that is not its canonical form; raises as `mailbox`."""
-        word = self.string() if self.peek() in (b'"', b"{") else self._match(_MAILBOX, "a mailbox name")
+        word = self._name(_MAILBOX, "a mailbox name")
         name = mailbox_name.canonical(mailbox_name.decode(word, utf8=self.utf8))
         if word.isascii() and b"&" not in word and name[:5] != mailbox_name.INBOX:
             return name, None
         written = mailbox_name.as_written(word, utf8=self.utf8)
         return name, None if written == name else written
 
-    def reference(self) -> str:
-        """Read LIST's reference, which need not be canonical; raises as `pattern`."""
+    def reference(self) -> str | None:
+        """Read LIST's reference, which need not be canonical, as `pattern` does."""
         return self._bounded(_MAILBOX, "a reference")
 
-    def pattern(self) -> str:
-        """Read a LIST pattern as text; raises `MailboxNameInvalid`, `LimitReached`."""
+    def pattern(self) -> str | None:
+        """Read a LIST pattern as text, None if it can match no name; raises `LimitReached`."""
         return self._bounded(_PATTERN, "a mailbox pattern")
 
     def flag_list(self) -> tuple[int, tuple[str, ...]]:
@@ -289,11 +289,21 @@ class Cursor:
         self._position = match.end()
         return match[0]
 
-    def _bounded(self, pattern: re.Pattern[bytes], what: str) -> str:
+    def _name(self, pattern: re.Pattern[bytes], what: str) -> bytes:
+        """Read a name; octets that are no UTF-8 are a mistake of syntax, not a name (RFC 6855 3, RFC 9051 4.3.1)."""
         word = self.string() if self.peek() in (b'"', b"{") else self._match(pattern, what)
+        if not word.isascii():
+            utf8(word, what)
+        return word
+
+    def _bounded(self, pattern: re.Pattern[bytes], what: str) -> str | None:
+        word = self._name(pattern, what)
         if len(word) > limits.IMAP_PATTERN_MAX:
             raise LimitReached(f"{what} is longer than {limits.IMAP_PATTERN_MAX} octets")
-        return mailbox_name.decode(word, utf8=self.utf8)
+        try:
+            return mailbox_name.decode(word, utf8=self.utf8)
+        except MailboxNameInvalid:
+            return None
 
     def _flag(self) -> str:
         return self._match(_FLAG, "a flag").decode("ascii")

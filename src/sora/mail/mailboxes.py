@@ -6,7 +6,7 @@ from typing import Final
 
 from twisted.logger import Logger
 
-from sora.core.errors import LimitReached, MailboxExists, MailboxNameInvalid, NotPermitted, SoraError
+from sora.core.errors import Impossible, LimitReached, MailboxExists, MailboxNameInvalid, SoraError
 from sora.core.ids import AccountId, MailboxId
 from sora.core.limits import MAILBOX_DEPTH_MAX, MAILBOX_NAME_MAX
 from sora.imap import mailbox_name
@@ -93,17 +93,17 @@ class MailboxUseCases:
     async def delete(self, account: AccountId, name: str, actor: Actor) -> MailboxId:
         """Delete a mailbox and return which one it was.
 
-        Raises `NotPermitted` for INBOX, `NoSuchMailbox`, `MailboxHasChildren`.
+        Raises `Impossible` for INBOX, `NoSuchMailbox`, `MailboxHasChildren`.
         """
         name = canonical(name)
         if name == INBOX:
-            raise NotPermitted("INBOX cannot be deleted")
+            raise Impossible("INBOX cannot be deleted")
         return await self._mailboxes.delete(account, name, actor)
 
     async def rename(self, account: AccountId, old: str, new: str, actor: Actor) -> None:
         """Rename a mailbox with all below it; INBOX gives its messages to the new one (RFC 3501 6.3.5).
 
-        Raises `NotPermitted` into its own subtree, `NoSuchMailbox`, `MailboxExists`, `MailboxNameInvalid`.
+        Raises `Impossible` into its own subtree, `NoSuchMailbox`, `MailboxExists`, `MailboxNameInvalid`.
         """
         old, new = canonical(old), valid(new)
         if new in (INBOX, old):
@@ -112,7 +112,7 @@ class MailboxUseCases:
             await self._mailboxes.rename_inbox(account, new, actor)
             return
         if new.startswith(old + SEPARATOR):
-            raise NotPermitted("a mailbox cannot be moved below itself")
+            raise Impossible("a mailbox cannot be moved below itself")
         await self._mailboxes.rename(account, old, new)
 
     async def subscribe(self, account: AccountId, name: str) -> None:

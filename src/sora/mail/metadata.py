@@ -18,7 +18,7 @@ from sora.store.annotations import PRIVATE, SHARED, Annotations, Depth, below
 from sora.store.interfaces import Mailboxes
 from sora.store.model import MailboxRow
 
-_ENTRY = re.compile(r"/(?:private|shared)(?:/[^\x00-\x20\x7f-\U0010ffff*%/]+)*\Z")
+_ENTRY = re.compile(r"/(?:private|shared)(?:/[^\x00-\x1f\x7f-\U0010ffff*%/]+)*\Z")
 _USING: Final = frozenset("rswip")
 """Beside `l`, any of these makes one a user of a mailbox, who sees its annotations (RFC 5464 3.3)."""
 
@@ -39,7 +39,7 @@ def entry_name(text: str) -> str:
     """Return the canonical name of an entry. Raises `EntryInvalid`."""
     name = text.lower()
     if len(name) > limits.METADATA_ENTRY_MAX or not name.isascii() or _ENTRY.match(name) is None:
-        raise EntryInvalid("an entry is called /private/… or /shared/…, without * and %")
+        raise EntryInvalid("an entry is called /private/... or /shared/..., without * and %")
     return name
 
 

@@ -11,7 +11,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from sora.aio import deferred
-from sora.core.errors import NotPermitted
+from sora.core.errors import Impossible, NotPermitted
 from sora.core.flags import Change
 from sora.core.ids import AccountId, MailboxId, ModSeq
 from sora.core.rights import ALL, settable
@@ -92,7 +92,7 @@ class SharedMailboxes:
             return await self._inner.delete(account, name, actor)
         place = (await self._sharing.place(account, name)).need("x")
         if place.name == INBOX:
-            raise NotPermitted("INBOX cannot be deleted")
+            raise Impossible("INBOX cannot be deleted")
         return await self._inner.delete(place.owner, place.name, actor)
 
     @deferred
@@ -134,18 +134,24 @@ class SharedMessages:
     async def _target(self, target: Named) -> Place:
         return (await self._sharing.place(target.account, target.name)).need("i")
 
-    async def _admitted(self, messages: Sequence[NewMessage]) -> list[NewMessage]:
-        """Return messages with the mailboxes that their targets are, and with the flags that may be set there."""
+    async def _admitted(self, messages: Sequence[NewMessage]) -> tuple[list[NewMessage], list[bool]]:
+        """Return messages with the mailboxes that their targets are, and with the flags that may be set there.
+
+        And of each, whether whoever puts it there may not read it.
+        """
         places: dict[Named, Place] = {}
-        admitted = []
+        admitted, secret = [], []
         for message in messages:
             target = message.mailbox
+            hidden = False
             if isinstance(target, Named) and self._sharing.foreign(target.name):
                 if target not in places:
                     places[target] = await self._target(target)
                 message = _with_rights(message, places[target])
+                hidden = "r" not in places[target].rights
             admitted.append(message)
-        return admitted
+            secret.append(hidden)
+        return admitted, secret
 
     def insert(self, messages: Sequence[NewMessage]) -> "Deferred[list[Inserted | Exception]]":
         """Insert messages, into another's mailbox with `i`; flags that one may not set there are left out."""
@@ -161,13 +167,16 @@ class SharedMessages:
 
     @deferred
     async def _after(self, messages: Sequence[NewMessage], insert: Callable[[Sequence[NewMessage]], Any]) -> Any:
-        return await insert(await self._admitted(messages))
+        admitted, secret = await self._admitted(messages)
+        done = zip(await insert(admitted), secret, strict=True)
+        return [attrs.evolve(one, secret=True) if hidden and isinstance(one, Inserted) else one for one, hidden in done]
 
     @deferred
     async def replace(self, mailbox: MailboxId, uid: int, message: NewMessage, actor: Actor) -> Any:
         """Insert a message in the place of another, as `insert`."""
-        (admitted,) = await self._admitted([message])
-        return await self._inner.replace(mailbox, uid, admitted, actor)
+        (admitted,), (secret,) = await self._admitted([message])
+        done = await self._inner.replace(mailbox, uid, admitted, actor)
+        return attrs.evolve(done, secret=True) if secret else done
 
     def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named) -> "Deferred[Copied]":
         """Copy messages, into another's mailbox with `i`; flags that one may not set there are taken off the copies."""
@@ -194,7 +203,7 @@ class SharedMessages:
                 row = (await self._mailboxes.changes(place.mailbox, ModSeq(2**62))).mailbox
                 change = attrs.evolve(change, keywords=row.keywords)
             await self._inner.store(place.mailbox, [change])
-        return copied
+        return copied if "r" in place.rights else attrs.evolve(copied, secret=True)
 
 
 def _with_rights(message: NewMessage, place: Place) -> NewMessage:

@@ -144,6 +144,10 @@ class MemoryMailboxes:
         inbox = state.named(account, "INBOX")
         target = add_mailbox(state, state.account(account), NewMailbox(new))
         transfer(state, inbox, list(inbox.messages), target, actor=actor)
+        # RFC 5464 4.1: INBOX keeps its annotations, and the new mailbox has them too.
+        for (mailbox, whose), values in list(state.annotations.items()):
+            if mailbox == inbox.id:
+                state.annotations[target.id, whose] = dict(values)
         state.announce((names_of(account), 0))
 
     @fired

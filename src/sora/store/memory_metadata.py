@@ -9,7 +9,6 @@ from sora.core.ids import AccountId, MailboxId
 from sora.store.annotations import SHARED, Depth, below
 from sora.store.memory_state import State, fired
 
-_Key = tuple[MailboxId, AccountId]
 _NOBODY = AccountId(0)
 _SERVER = MailboxId(0)
 
@@ -19,7 +18,7 @@ class MemoryAnnotations:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._values: dict[_Key, dict[str, bytes]] = {}
+        self._values = state.annotations
 
     def _seen(self, mailbox: MailboxId | None, reader: AccountId) -> dict[str, bytes]:
         if mailbox is not None and mailbox not in self._state.mailboxes:

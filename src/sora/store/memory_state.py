@@ -204,6 +204,8 @@ class State:
         self.discarded: dict[str, None] = {}
         """Object keys to delete, oldest first."""
         self.listeners: dict[MailboxId, list[Listener]] = {}
+        self.annotations: dict[tuple[MailboxId, AccountId], dict[str, bytes]] = {}
+        """Of a mailbox (0: the server) and whose they are (0: everyone's), by entry."""
         self.quota = NO_LIMITS
         """What holds for accounts that have no quota of their own."""
         self.domain_quotas: dict[str, Limits] = {}

@@ -256,6 +256,8 @@ class Inserted:
     """Where the body is, so that the writer can fill caches."""
     filled: Filled | None = None
     """How full it made the account, if that has a quota."""
+    secret: bool = False
+    """Whether its UID is not to be told to who put it there, who may not read the mailbox (RFC 9051 6.3.12)."""
 
 
 class Want(Flag):
@@ -357,6 +359,8 @@ class Copied:
     """The target."""
     left: ModSeq | None = None
     """After a MOVE of anything: the modseq at which the source lost them."""
+    secret: bool = False
+    """As in `Inserted`."""
 
 
 @attrs.frozen

@@ -69,10 +69,10 @@ class Listings(unittest.SynchronousTestCase):
         self.assertEqual(found["INBOX"].attributes, ("\\HasNoChildren",))
         self.assertEqual(found["Sent"].attributes, ("\\HasNoChildren", "\\Sent"))
         self.assertEqual(found["a"].attributes, ("\\HasChildren",))
-        self.assertEqual(found["lost"], Listed("lost", ("\\Noselect", "\\HasChildren"), exists=False))
+        self.assertEqual(found["lost"], Listed("lost", ("\\Noselect", "\\HasChildren"), matched=False))
 
     def test_an_empty_pattern_asks_for_the_separator(self) -> None:
-        self.assertEqual(ask(""), {"": Listed("", ("\\Noselect",), exists=False)})
+        self.assertEqual(ask(""), {"": Listed("", ("\\Noselect",), matched=False)})
 
     def test_the_reference_goes_in_front(self) -> None:
         command = ListMailboxes(ListKind.LIST, "a/", patterns=("%",))
@@ -86,7 +86,7 @@ class Listings(unittest.SynchronousTestCase):
     def test_c19_lsub_shows_subscriptions_whether_or_not_they_exist(self) -> None:
         found = ask("*", kind=ListKind.LSUB)
         self.assertEqual(list(found), ["INBOX", "Sent", "a/b/c", "gone/away"])
-        self.assertFalse(found["gone/away"].exists)
+        self.assertFalse(found["gone/away"].matched)
 
     def test_c19_lsub_shows_parents_of_subscriptions_for_percent(self) -> None:
         found = ask("%", kind=ListKind.LSUB)

@@ -3,7 +3,7 @@
 from twisted.trial import unittest
 
 from sora.aio import start
-from sora.core.errors import LimitReached, MailboxExists, MailboxNameInvalid, NotPermitted
+from sora.core.errors import Impossible, LimitReached, MailboxExists, MailboxNameInvalid
 from sora.mail.mailboxes import MailboxUseCases, canonical, valid
 from tests.unit.mail.post import Post
 
@@ -51,7 +51,7 @@ class UseCaseTests(unittest.SynchronousTestCase):
     def test_inbox_can_neither_be_created_nor_deleted(self):
         post = self.post
         self.refused(MailboxExists, self.cases.create(post.account, "Inbox"))
-        self.refused(NotPermitted, self.cases.delete(post.account, "inbox", post.actor))
+        self.refused(Impossible, self.cases.delete(post.account, "inbox", post.actor))
 
     def test_create_makes_the_levels_above_and_find_takes_any_spelling_of_inbox(self):
         self.post.done(self.cases.create(self.post.account, "a/b/"))
@@ -60,7 +60,7 @@ class UseCaseTests(unittest.SynchronousTestCase):
 
     def test_a_mailbox_cannot_be_renamed_below_itself_nor_over_another(self):
         post = self.post
-        self.refused(NotPermitted, self.cases.rename(post.account, "Sent", "Sent/old", post.actor))
+        self.refused(Impossible, self.cases.rename(post.account, "Sent", "Sent/old", post.actor))
         self.refused(MailboxExists, self.cases.rename(post.account, "Sent", "sent".title(), post.actor))
         self.refused(MailboxExists, self.cases.rename(post.account, "Sent", "inbox", post.actor))
         self.refused(MailboxExists, self.cases.rename(post.account, "Sent", "Junk", post.actor))

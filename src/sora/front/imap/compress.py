@@ -10,7 +10,8 @@ async def compress(session: ImapProtocol, command: Compress) -> Done:
     if command.mechanism != "DEFLATE":
         raise Refusal("the only mechanism is DEFLATE", bad=True)
     if session.compressing:
-        raise Refusal("DEFLATE is active already", b"COMPRESSIONACTIVE")
+        # NO is for a layer below that compresses (RFC 4978 3).
+        raise Refusal("DEFLATE is active already", b"COMPRESSIONACTIVE", bad=True)
     if session.framer.ahead:
         raise Refusal("nothing may follow COMPRESS before its answer", b"CLIENTBUG", bad=True)
     return Done("DEFLATE active", then=session.compress)

@@ -16,8 +16,11 @@ async def copy(session: ImapProtocol, command: commands.Copy) -> Done:
     if not uids:
         return Done("COPY completed, there was nothing to copy")
     copied = await session.services.changer.copy(here.mailbox, uids, _target(session, command.mailbox))
-    code = responses.copy_uid(copied.uid_validity, copied.source, copied.target) if copied.source else b""
-    return Done("COPY completed", code)
+    if session.notify is not None:
+        session.notify.stored(command.mailbox, copied.target)
+    if not copied.source or copied.secret:
+        return Done("COPY completed")
+    return Done("COPY completed", responses.copy_uid(copied.uid_validity, copied.source, copied.target))
 
 
 @handles(commands.Move)
@@ -35,8 +38,8 @@ async def move(session: ImapProtocol, command: commands.Move) -> Done:
     left = False
     for page in session.progress.pages(len(uids)):
         moved = await session.services.changer.move(here.mailbox, uids[page], target, session.actor)
-        if moved.source:
-            left = True
+        left = left or bool(moved.source)
+        if moved.source and not moved.secret:
             code = responses.copy_uid(moved.uid_validity, moved.source, moved.target)
             session.send(responses.untagged_ok("moved", code=code))
         if len(uids) > limits.IMAP_CHANGE_PAGE:

@@ -107,13 +107,16 @@ async def list_mailboxes(session: ImapProtocol, command: commands.ListMailboxes)
     everything = await session.services.mailboxes.listing(session.signed_in.account)
     writers = [await RETURNED[option](session, command, everything) for option in Return if option in _added(command)]
     rows = {row.name: row for row in everything.mailboxes}
-    names = [listing.Name(row.name, row.special_use, row.subscribed) for row in everything.mailboxes]
+    names = [
+        listing.Name(row.name, row.special_use, row.subscribed, selectable="r" in row.rights)
+        for row in everything.mailboxes
+    ]
     for line in listing.answer(command, names, everything.subscriptions):
         session.send(
             responses.list_line(kind, line.attributes, line.name, child_info=line.child_info, utf8=session.utf8)
         )
         row = rows.get(line.name)
-        if row is not None:
+        if row is not None and line.matched:
             if command.status and "r" in row.rights:
                 session.send(status_line(session, line.name, row, command.status))
             for write in writers:

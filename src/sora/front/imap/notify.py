@@ -5,7 +5,7 @@ told; so it does not matter how many changes one reading finds, nor whether the 
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import attrs
@@ -13,12 +13,13 @@ import attrs
 from sora.core import limits
 from sora.core.errors import SoraError
 from sora.core.events import FeedLost, MailboxChanged, names_of
-from sora.core.ids import MailboxId
+from sora.core.ids import MailboxId, ModSeq
 from sora.front.imap import context
 from sora.front.imap.notify_metadata import Annotated
+from sora.front.imap.notify_names import Names, changed, opened_or_closed, readable
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.front.imap.status import status_line
-from sora.imap import commands, listing, responses
+from sora.imap import commands, responses
 from sora.imap.commands import StatusItem
 from sora.imap.mailbox_name import SEPARATOR
 from sora.imap.metadata_parse import SetMetadata
@@ -49,12 +50,13 @@ async def notify(session: ImapProtocol, command: Notify) -> Done:
         await watch.begin(status=command.status)
         if session.selected is not None:
             await session.selected.mailbox.refresh()
-    if session.notify is not None:
-        session.notify.stop()
-    else:
-        # Until now the client was told of everything in the selected mailbox.
+    before, session.notify = session.notify, watch
+    if before is not None:
+        before.stop()
+    watch.meet()
+    if command.groups or before is None:
+        # What has accumulated, flags too, as NOOP would tell it; NOTIFY NONE asks for nothing (RFC 5465 3.1).
         await session.announce_paced(Expunges.ALLOWED)
-    session.notify = watch
     watch.start()
     return Done("NOTIFY completed")
 
@@ -75,6 +77,9 @@ class Watch:
     """Whether annotations may have changed."""
     _own: set[str] = attrs.field(factory=set, init=False)
     """Names that the client itself has made, unmade or subscribed to: it knows."""
+    _stored: set[int] = attrs.field(factory=set, init=False)
+    """UIDs of messages that the client itself has put into the selected mailbox: it knows what they are."""
+    _started: bool = attrs.field(default=False, init=False)
     _last: tuple[object, int] = attrs.field(default=(None, 0), init=False)
     """The selected mailbox, and the last UID in it of which the client has what it asks of new messages."""
 
@@ -100,17 +105,25 @@ class Watch:
         everything = await self._listing()
         self._remember(everything)
         await self._annotated.begin(self._rows_annotated(everything), server=self._server_annotated)
+        names = Names(self.session, everything)
+        for row in everything.mailboxes:
+            if not readable(row) and self._events(row):
+                self.session.send(names.line(row.name))
         if status:
-            for row in everything.mailboxes:
+            for row in filter(readable, everything.mailboxes):
                 events = self._events(row) & _OF_MESSAGES
                 if events and not self._is_selected(row):
                     items = tuple(dict.fromkeys(item for event in _FIRST for item in _FIRST[event] if event in events))
                     self.session.send(status_line(self.session, row.name, row, items))
                     await self.session.drained()
 
+    def meet(self) -> None:
+        """Find the selected mailbox as the client knows it."""
+        self._mark_told()
+
     def start(self) -> None:
         """Hear of changes; those since `begin` are looked for."""
-        self._mark_told()
+        self._started = True
         if self._elsewhere:
             self._follow()
             self._dirty = self._reannotated = True
@@ -126,8 +139,7 @@ class Watch:
         everything = await self.session.services.mailboxes.listing(self.session.signed_in.account)
         if len(everything.mailboxes) > limits.IMAP_NOTIFY_MAILBOXES_MAX:
             raise Refusal("there are too many mailboxes", b"NOTIFICATIONOVERFLOW")
-        # Both rights are needed for every event (RFC 5465 5).
-        return attrs.evolve(everything, mailboxes=tuple(row for row in everything.mailboxes if {*"lr"} <= row.rights))
+        return everything
 
     def _remember(self, everything: Listing) -> None:
         self._known = {row.id: row for row in everything.mailboxes}
@@ -136,7 +148,7 @@ class Watch:
     def _follow(self) -> None:
         """Subscribe to the mailboxes that are watched, and to the names of all."""
         feed = self.session.services.live.feed
-        wanted = {row.id for row in self._known.values() if self._events(row)}
+        wanted = {row.id for row in self._known.values() if readable(row) and self._events(row)}
         wanted.add(names_of(self.session.signed_in.account))
         for gone in self._feeds.keys() - wanted:
             self._feeds.pop(gone)()
@@ -186,6 +198,8 @@ class Watch:
     def did(self, command: object) -> None:
         """Note what the client itself has done, which it need not be told of (RFC 5465 5)."""
         match command:
+            case _ if not self._elsewhere:
+                return
             case commands.Create() | commands.Delete() | commands.Subscribe() | commands.Unsubscribe():
                 self._own.add(command.mailbox)
             case commands.Rename():
@@ -193,16 +207,24 @@ class Watch:
             case SetMetadata():
                 self._annotated.did(command.mailbox, [entry for entry, _ in command.values])
 
+    def stored(self, mailbox: str, uids: Iterable[int]) -> None:
+        """Note what the client itself has put into a mailbox, of which it is not sent what it asks of new messages."""
+        selected = self.session.selected
+        if selected is not None and selected.name == mailbox and self.selected is not None:
+            self._stored.update(uids)
+
     # ------------------------------------------------------------ the selected mailbox
 
     def tells(self, command: object) -> bool:
         """Tell whether the selected mailbox is spoken of after a command."""
+        if isinstance(command, Notify):
+            return bool(command.groups)
         return self.selected is not None or isinstance(command, _OWN)
 
     @property
     def flags(self) -> bool:
         """Whether changed flags are told in the selected mailbox."""
-        return self.selected is None or Event.FLAG_CHANGE in self.selected.events
+        return not self._started or self.selected is None or Event.FLAG_CHANGE in self.selected.events
 
     @property
     def by_uid(self) -> bool:
@@ -216,11 +238,12 @@ class Watch:
             return
         mailbox, last = self._last
         if mailbox is not selected:
-            self._mark_told()
-            return
+            opened = selected.mailbox.opened.uids
+            last = opened[-1] if opened else 0
+        stored, self._stored = self._stored, set()
         new = selected.view.uids[bisect_right(selected.view.uids, last) :]
         self._mark_told()
-        await context.show(self.session, new, group.items)
+        await context.show(self.session, [uid for uid in new if uid not in stored], group.items)
 
     def _mark_told(self) -> None:
         selected = self.session.selected
@@ -255,31 +278,45 @@ class Watch:
         self._follow()
         own, self._own = self._own, set()
         now = self._known
-        names = _Names(self.session, everything)
-        for name, old in self._changed_names(before, now):
+        names = Names(self.session, everything)
+        listed: set[str] = set()
+        for name, old in changed(before, now):
             if name not in own and Event.MAILBOX_NAME in self._events_either(name, old):
                 self.session.send(names.line(name, old=old))
+                listed.add(name)
+        for name in opened_or_closed(before, now):
+            if name not in listed and self._events_either(name, None):
+                self.session.send(names.line(name))
         for name in sorted(subscribed ^ self._subscribed):
             events = self._events_of(name, subscribed=True)
             if name not in own and Event.SUBSCRIPTION_CHANGE in events:
                 self.session.send(names.line(name))
-        for row in everything.mailboxes:
-            known = before.get(row.id)
-            if known is not None and row.highest_modseq != known.highest_modseq and not self._is_selected(row):
-                items = _news(known, row, self._events(row), condstore=self.session.condstore)
-                if items:
-                    self.session.send(status_line(self.session, row.name, row, items))
-                    await self.session.drained()
-
+        for row in filter(readable, everything.mailboxes):
+            if not self._is_selected(row):
+                await self._look_into(row, before.get(row.id), own=row.name in own)
         if self._reannotated:
             self._reannotated = False
             lines = await self._annotated.news(self._rows_annotated(everything), server=self._server_annotated)
             for line in lines:
                 self.session.send(line)
 
+    async def _look_into(self, row: MailboxRow, known: MailboxRow | None, *, own: bool) -> None:
+        """Send STATUS of a mailbox, if it is not as the client knows it."""
+        if known is None or not readable(known):
+            if own and row.uid_next == 1:
+                return
+            # As if it had been empty until now, and another one if the name was there before.
+            known = attrs.evolve(row, uid_validity=0, uid_next=1, messages=0, unseen=0, highest_modseq=ModSeq(0))
+        if row.highest_modseq == known.highest_modseq:
+            return
+        items = _news(known, row, self._events(row), condstore=self.session.condstore)
+        if items:
+            self.session.send(status_line(self.session, row.name, row, items))
+            await self.session.drained()
+
     def _rows_annotated(self, everything: Listing) -> list[MailboxRow]:
         watched = Event.MAILBOX_METADATA_CHANGE
-        return [row for row in everything.mailboxes if watched in self._events(row)]
+        return [row for row in filter(readable, everything.mailboxes) if watched in self._events(row)]
 
     @property
     def _server_annotated(self) -> bool:
@@ -288,38 +325,6 @@ class Watch:
     def _events_either(self, name: str, old: str | None) -> frozenset[Event]:
         events = self._events_of(name, subscribed=name in self._subscribed)
         return events if old is None else events | self._events_of(old, subscribed=old in self._subscribed)
-
-    def _changed_names(
-        self, before: Mapping[MailboxId, MailboxRow], now: Mapping[MailboxId, MailboxRow]
-    ) -> list[tuple[str, str | None]]:
-        """Return names that came or went, with the parent of each, and new names with the old ones (RFC 5465 5.4)."""
-        renamed = {
-            before[mailbox].name: row.name
-            for mailbox, row in now.items()
-            if mailbox in before and before[mailbox].name != row.name
-        }
-        gone = {row.name for mailbox, row in before.items() if mailbox not in now}
-        come = {row.name for mailbox, row in now.items() if mailbox not in before}
-        changed: dict[str, str | None] = {}
-        for name in sorted(gone | come):
-            parent = name.rpartition(SEPARATOR)[0]
-            if parent:
-                changed.setdefault(parent)
-            changed.setdefault(name)
-        for old, new in sorted(renamed.items()):
-            if not _with_parent(old, new, renamed):
-                changed[new] = old
-        return list(changed.items())
-
-
-def _with_parent(old: str, new: str, renamed: Mapping[str, str]) -> bool:
-    """Tell whether a name changed only because one above it did."""
-    end = old.rfind(SEPARATOR)
-    while end > 0:
-        if renamed.get(old[:end]) is not None and renamed[old[:end]] + old[end:] == new:
-            return True
-        end = old.rfind(SEPARATOR, 0, end)
-    return False
 
 
 def _news(known: MailboxRow, row: MailboxRow, events: Iterable[Event], *, condstore: bool) -> tuple[StatusItem, ...]:
@@ -341,30 +346,3 @@ def _news(known: MailboxRow, row: MailboxRow, events: Iterable[Event], *, condst
         if items and not moved:
             items += [StatusItem.UIDVALIDITY]
     return tuple(items)
-
-
-class _Names:
-    """LIST lines of single names."""
-
-    def __init__(self, session: ImapProtocol, everything: Listing) -> None:
-        self._session = session
-        self._names = [listing.Name(row.name, row.special_use, row.subscribed) for row in everything.mailboxes]
-        self._existing = {row.name for row in everything.mailboxes}
-        self._subscriptions = everything.subscriptions
-
-    def line(self, name: str, *, old: str | None = None) -> bytes:
-        """Write LIST of a name as it is now, whether or not a mailbox has it."""
-        attributes: tuple[str, ...] = ("\\NonExistent",)
-        if name in self._subscriptions:
-            attributes = (*attributes, "\\Subscribed")
-        if name in self._existing:
-            asked = commands.ListMailboxes(
-                commands.ListKind.LIST,
-                "",
-                patterns=(name,),
-                returns=frozenset((commands.Return.SUBSCRIBED, commands.Return.CHILDREN)),
-                extended=True,
-            )
-            answers = listing.answer(asked, self._names, self._subscriptions)
-            attributes = next((tuple(one.attributes) for one in answers if one.name == name), ())
-        return responses.list_line(b"LIST", attributes, name, old_name=old, utf8=self._session.utf8)

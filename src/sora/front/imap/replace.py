@@ -36,10 +36,13 @@ async def replace(session: ImapProtocol, command: commands.Replace) -> Done:
         except CommitUnknown:
             await session.services.changer.show(here.mailbox)
             raise
+        if session.notify is not None:
+            session.notify.stored(command.mailbox, (inserted.uid,))
         await session.services.changer.show(here.mailbox)
     session.services.wake_uploader()
     warn(session, command.mailbox, [inserted])
     # Before the EXPUNGE, so that the client has the new message when the old one goes (RFC 8508 4.3).
-    code = responses.append_uid(inserted.uid_validity, [inserted.uid])
-    session.send(responses.untagged_ok("the replacement is there", code=code))
+    if not inserted.secret:
+        code = responses.append_uid(inserted.uid_validity, [inserted.uid])
+        session.send(responses.untagged_ok("the replacement is there", code=code))
     return Done("REPLACE completed")

@@ -361,11 +361,12 @@ class ImapProtocol(Peer):
         view = self.here.view
         shape = [responses.SHAPE_FLAGS]
         columns: list[Sequence[bytes] | Sequence[int]] = [view.flag_texts(changed)]
-        if self.notify is not None and self.notify.by_uid:
+        # Whoever did not ask is told the UID (RFC 5465 5.1, RFC 7162 3.2.4, RFC 9051 E 21).
+        if self.condstore or self.rev2 or (self.notify is not None and self.notify.by_uid):
             shape, columns = [responses.SHAPE_UID, *shape], [[uid for _, uid in changed], *columns]
         if self.condstore:
-            shape = [responses.SHAPE_UID, responses.SHAPE_FLAGS, responses.SHAPE_MODSEQ]
-            columns = [[uid for _, uid in changed], columns[0], view.modseqs(changed)]
+            shape.append(responses.SHAPE_MODSEQ)
+            columns.append(view.modseqs(changed))
         self.send(self.fetch_lines(changed, shape, columns))
 
     def _expunge_issued(self) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sora.core import limits
 from sora.front.imap.session import Done, ImapProtocol, handles
-from sora.imap import commands, responses
+from sora.imap import acl_parse, commands, responses
 from sora.imap.targets import Targets
 from sora.imap.view import Expunges, OwnStore
 from sora.store.model import FlagChange, FlagsStored
@@ -23,9 +23,21 @@ async def store(session: ImapProtocol, command: commands.Store) -> Done:
         refused += await _store(session, command, targets[page])
         if len(targets) > limits.IMAP_CHANGE_PAGE:
             await session.announce_paced(Expunges.FORBIDDEN)
+    if command.keywords:
+        await _tell_full(session, len(command.keywords))
     if refused:
         return Done("some were changed meanwhile", responses.modified(refused), expunges)
     return Done("STORE completed", expunges=expunges)
+
+
+async def _tell_full(session: ImapProtocol, named: int) -> None:
+    """Tell that no more keywords can be made, once that is so (RFC 9051 7.1, PERMANENTFLAGS)."""
+    mailbox = session.here.mailbox
+    known = len(mailbox.row.keywords)
+    if known < limits.KEYWORDS_MAX <= known + named:
+        await mailbox.refresh()
+        if len(mailbox.row.keywords) >= limits.KEYWORDS_MAX:
+            session.send(acl_parse.permanent_flags(mailbox.row.keywords, session.rights, settable=True))
 
 
 async def _store(session: ImapProtocol, command: commands.Store, targets: Targets) -> list[int]:
@@ -38,7 +50,8 @@ async def _store(session: ImapProtocol, command: commands.Store, targets: Target
     now = stored.columns
     own = OwnStore(now.uids, now.modseqs, command.change, command.flags, command.keywords)
     answered = here.view.stored(own, version=here.mailbox.version, silent=command.silent)
-    with_uid = command.by_uid or session.condstore
+    # What a silent STORE answers is nothing that was asked for: it has the UID (RFC 9051 E 21).
+    with_uid = command.by_uid or session.condstore or (command.silent and session.rev2)
     if answered:
         shape = [responses.SHAPE_FLAGS]
         columns: list[Sequence[int] | Sequence[bytes]] = [here.view.flag_texts(answered)]

@@ -171,4 +171,7 @@ BEGIN
     END IF;
     PERFORM transfer_messages(inbox, NULL, target, NULL, NULL, true, keywords_max, who_account, who_address, protocol,
                               session);
+    -- RFC 5464 4.1: INBOX keeps its annotations, and the new mailbox has them too.
+    INSERT INTO annotations (mailbox_id, account_id, entry, value)
+        SELECT target, a.account_id, a.entry, a.value FROM annotations AS a WHERE a.mailbox_id = inbox;
 END $$;
