@@ -1,7 +1,7 @@
 """What every store promises of annotations (RFC 5464)."""
 
 from sora.core import limits
-from sora.core.errors import NoSuchMailbox, TooManyAnnotations
+from sora.core.errors import LimitReached, NoSuchMailbox, TooManyAnnotations
 from sora.core.ids import MailboxId
 from sora.store.annotations import Depth
 from sora.store.model import NewMailbox
@@ -67,6 +67,17 @@ class AnnotationsContract(StoreContract):
             [self.inbox, self.work], self.account, ["/shared/a", "/private/a"]
         )
         self.assertEqual(found, {self.work: {"/shared/a": b"w"}})
+
+    async def test_l14_reading_several_mailboxes_is_bounded(self) -> None:
+        self.patch(limits, "METADATA_READ_MAX", 100)
+        annotations, places = self.store.annotations, [self.inbox, self.work]
+        for place in places:
+            await annotations.write(place, self.account, {"/private/a": b"x" * 40})
+        self.assertEqual(set(await annotations.read_many(places, self.account, ["/private/a"])), set(places))
+        await annotations.write(self.work, self.account, {"/private/a": b"x" * 41, "/private/b": b"not asked for"})
+        with self.assertRaises(LimitReached):
+            await annotations.read_many(places, self.account, ["/private/a"])
+        self.assertEqual(set(await annotations.read_many([self.inbox], self.account, ["/private/a"])), {self.inbox})
 
     async def test_they_end_with_their_mailbox(self) -> None:
         await self.store.annotations.write(self.work, self.account, {"/shared/a": b"w"})

@@ -1,6 +1,7 @@
 """What every store promises of rights in mailboxes (RFC 4314): whom a grant concerns, what a list keeps."""
 
-from sora.core.errors import AccountExists, MailboxExists, NoSuchAccount, NoSuchMailbox
+from sora.core import limits
+from sora.core.errors import AccountExists, LimitReached, MailboxExists, NoSuchAccount, NoSuchMailbox
 from sora.core.ids import AccountId, MailboxId
 from sora.core.rights import ALL, Edit, Grant, parse
 from sora.store.grants import ANYONE, Entry
@@ -62,6 +63,21 @@ class SharingContract(StoreContract):
                 Entry(BOB, Grant(parse("rw"), negative=True)),
             ],
         )
+
+    async def test_l14_a_list_has_so_many_entries_and_those_on_it_can_still_be_changed(self) -> None:
+        self.patch(limits, "ACL_ENTRIES_MAX", 2)
+        await self.account_of("carol@example.org")
+        await self.give(BOB, "lr")
+        await self.give(BOB, "w", negative=True)
+        for identifier, edit in ((ANYONE, Edit.REPLACE), ("carol@example.org", Edit.ADD)):
+            with self.assertRaises(LimitReached):
+                await self.give(identifier, "l", edit)
+        await self.give(ANYONE, "l", Edit.REMOVE)
+        await self.give(BOB, "s", Edit.ADD)
+        self.assertEqual(await self.bobs(), "lrs")
+        await self.give(BOB, "", negative=True)
+        await self.give(ANYONE, "i")
+        self.assertEqual(await self.bobs(), "ilrs")
 
     async def test_groups_give_rights_to_their_members_only(self) -> None:
         carol = await self.account_of("carol@example.org")

@@ -93,6 +93,24 @@ class NotifyTests(unittest.TestCase):
         await self.deliver()
         self.assertNotIn(b"STATUS", client.rest())
 
+    async def test_l4_too_many_annotations_and_too_long_ones_are_refused_and_later_ones_end_it(self) -> None:
+        watch = b"b NOTIFY SET (personal (MailboxMetadataChange))\r\n"
+        for bound, most in (("IMAP_NOTIFY_ENTRIES_MAX", 1), ("METADATA_READ_MAX", 12)):
+            self.patch(limits, bound, most)
+            client, other = await self.client(), await self.client()
+            await other.send(b'c SETMETADATA INBOX (/private/a "1" /private/b "2")\r\n')
+            await self.until(other, b"c OK")
+            await client.send(watch)
+            self.assertIn(b"b NO [NOTIFICATIONOVERFLOW]", await self.until(client, b"b "))
+            await other.send(b"d SETMETADATA INBOX (/private/b NIL)\r\n")
+            await self.until(other, b"d OK")
+            await client.send(watch)
+            await self.until(client, b"b OK")
+            await other.send(b'e SETMETADATA INBOX (/private/b "2")\r\n')
+            await self.until(other, b"e OK")
+            self.assertIn(b"* OK [NOTIFICATIONOVERFLOW]", client.rest())
+            self.patch(limits, bound, 1_000_000)
+
     async def test_nobody_listens_when_a_client_has_gone_or_does_not_want_to_hear(self) -> None:
         client = await self.client()
         before = self.listeners()

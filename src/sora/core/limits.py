@@ -133,6 +133,11 @@ METADATA_ENTRIES_MAX: Final = 1_000
 """Annotations of one mailbox, or of the server, that one user sees."""
 METADATA_OCTETS_MAX: Final = 1_048_576
 """Their octets, names included."""
+METADATA_READ_MAX: Final = 16_777_216
+"""Octets of annotations, names included, that one LIST or one look of NOTIFY reads of all mailboxes together."""
+
+ACL_ENTRIES_MAX: Final = 1_000
+"""Entries of one mailbox's access control list, which each mailbox made below it inherits: groups stand for many."""
 
 # LMTP
 LMTP_LINE_MAX: Final = 4_096

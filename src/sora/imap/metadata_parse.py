@@ -5,6 +5,7 @@ from typing import Final
 
 import attrs
 
+from sora.core.errors import LimitReached
 from sora.imap import responses
 from sora.imap.tokens import BadSyntax, Cursor
 
@@ -74,7 +75,7 @@ def _rest(cursor: Cursor) -> tuple[str, ...]:
     found = [_entry(cursor)]
     while not cursor.accept(b")"):
         if len(found) == ENTRIES_MAX:
-            raise BadSyntax("too many entries")
+            raise LimitReached(f"more than {ENTRIES_MAX} members in one list")
         cursor.space()
         found.append(_entry(cursor))
     return tuple(found)

@@ -88,7 +88,7 @@ class MetadataUseCases:
     async def read_many(
         self, account: AccountId, rows: Sequence[MailboxRow], entries: Sequence[str], depth: Depth = Depth.NOTHING
     ) -> dict[MailboxId, dict[str, bytes]]:
-        """Read entries of the mailboxes that LIST has read, of whose annotations one may know."""
+        """Read entries of mailboxes that LIST has read, of whose annotations one may know. Raises `LimitReached`."""
         mailboxes = [row.id for row in rows if _uses(row.rights)]
         found = await self._annotations.read_many(mailboxes, account, entries, depth)
         if _asks_for_use(entries, depth):

@@ -5,10 +5,11 @@ from typing import Final
 
 from sora.aio import deferred
 from sora.core import limits
+from sora.core.errors import LimitReached
 from sora.core.ids import AccountId, MailboxId
 from sora.postgres.statement import Statement, integers
 from sora.postgres.work import Database
-from sora.store.annotations import Depth
+from sora.store.annotations import TOO_MUCH, Depth
 
 _READ: Final = Statement("""
 SELECT DISTINCT a.entry, a.value
@@ -20,12 +21,18 @@ SELECT DISTINCT a.entry, a.value
  ORDER BY a.entry
 """)
 _READ_MANY: Final = Statement("""
-SELECT a.mailbox_id, a.entry, a.value FROM annotations AS a
- WHERE coalesce(a.mailbox_id, 0) = ANY (%(mailboxes)s::bigint[]) AND coalesce(a.account_id, 0) IN (0, %(reader)s)
-   AND EXISTS (SELECT FROM unnest(%(entries)s::text[]) AS n (name)
-                WHERE a.entry = n.name
-                   OR (%(depth)s <> '0' AND starts_with(a.entry, n.name || '/')
-                       AND (%(depth)s = 'infinity' OR position('/' IN substr(a.entry, length(n.name) + 2)) = 0)))
+WITH named AS MATERIALIZED (
+    SELECT a.mailbox_id, a.entry, a.value FROM annotations AS a
+     WHERE coalesce(a.mailbox_id, 0) = ANY (%(mailboxes)s::bigint[]) AND coalesce(a.account_id, 0) IN (0, %(reader)s)
+       AND EXISTS (SELECT FROM unnest(%(entries)s::text[]) AS n (name)
+                    WHERE a.entry = n.name
+                       OR (%(depth)s <> '0' AND starts_with(a.entry, n.name || '/')
+                           AND (%(depth)s = 'infinity'
+                                OR position('/' IN substr(a.entry, length(n.name) + 2)) = 0)))
+), whole AS (SELECT sum(octet_length(entry) + octet_length(value)) > %(octets_max)s AS too_much FROM named)
+SELECT named.* FROM named, whole WHERE NOT too_much
+UNION ALL
+SELECT NULL, NULL, NULL FROM whole WHERE too_much
 """)
 _WRITE: Final = Statement("""
 SELECT annotate(%(mailbox)s, %(reader)s, %(entries)s::text[], %(vals)s::bytea[], %(entries_max)s, %(octets_max)s)
@@ -50,15 +57,21 @@ class PostgresAnnotations:
     async def read_many(
         self, mailboxes: Sequence[MailboxId], reader: AccountId, entries: Sequence[str], depth: Depth = Depth.NOTHING
     ) -> dict[MailboxId, dict[str, bytes]]:
-        """Read the named entries, and what is below them, of several mailboxes; those without any are absent."""
+        """Read the named entries, and what is below them, of several mailboxes; those without any are absent.
+
+        Raises `LimitReached`.
+        """
         parameters = {
             "mailboxes": integers(mailboxes),
             "reader": reader,
             "entries": list(entries),
             "depth": depth.value,
+            "octets_max": limits.METADATA_READ_MAX,
         }
         found: dict[MailboxId, dict[str, bytes]] = {}
         for mailbox, entry, value in await self._database.fetch(_READ_MANY, parameters):
+            if mailbox is None:
+                raise LimitReached(TOO_MUCH)
             found.setdefault(MailboxId(mailbox), {})[entry] = bytes(value)
         return found
 

@@ -38,7 +38,7 @@ SELECT a.account_id FROM addresses AS a JOIN accounts AS x ON x.id = a.account_i
 """)
 _GROUP: Final = Statement("SELECT id FROM groups WHERE name = %(name)s AND domain = %(domain)s")
 _SET: Final = Statement("""
-SELECT set_grant(%(mailbox)s, %(account)s, %(group)s, %(negative)s, %(edit)s, %(rights)s)
+SELECT set_grant(%(mailbox)s, %(account)s, %(group)s, %(negative)s, %(edit)s, %(rights)s, %(entries_max)s)
 """)
 _CREATE_COMMON: Final = Statement("""
 SELECT create_common(%(domain)s, %(name)s, %(creator)s, %(rights)s, %(mailboxes_max)s, %(mailboxes_default)s)
@@ -89,7 +89,7 @@ class PostgresGrants:
 
     @deferred
     async def grant(self, mailbox_: MailboxId, identifier: str, edit: Edit, rights: Rights, *, negative: bool) -> None:
-        """Change the rights of a canonical identifier. Raises `NoSuchMailbox`, `NoSuchAccount`."""
+        """Change the rights of a canonical identifier. Raises as the interface says."""
 
         async def change(transaction: Transaction) -> None:
             domains = await transaction.fetch(_DOMAIN_OF_BOX, {"mailbox": mailbox_})
@@ -107,6 +107,7 @@ class PostgresGrants:
                 "negative": negative,
                 "edit": edit.value,
                 "rights": canonical(rights),
+                "entries_max": limits.ACL_ENTRIES_MAX,
             }
             await transaction.fetch(_SET, parameters)
 

@@ -10,6 +10,7 @@ from sora.core.ids import AccountId, MailboxId
 
 PRIVATE: Final = "/private/"
 SHARED: Final = "/shared/"
+TOO_MUCH: Final = "there are more annotations than are read at once"
 
 
 class Depth(Enum):
@@ -39,7 +40,10 @@ class Annotations(Protocol):
     def read_many(
         self, mailboxes: Sequence[MailboxId], reader: AccountId, entries: Sequence[str], depth: Depth = Depth.NOTHING
     ) -> "Deferred[dict[MailboxId, dict[str, bytes]]]":
-        """Read the named entries, and what is below them, of several mailboxes; those without any are absent."""
+        """Read the named entries, and what is below them, of several mailboxes; those without any are absent.
+
+        Raises `LimitReached` if they have more octets than `METADATA_READ_MAX`.
+        """
 
     def write(
         self, mailbox: MailboxId | None, reader: AccountId, values: Mapping[str, bytes | None]

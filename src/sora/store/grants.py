@@ -76,7 +76,8 @@ class Grants(Protocol):
     ) -> "Deferred[None]":
         """Change the rights of a canonical identifier; without any left it is off the list.
 
-        Raises `NoSuchMailbox`, `NoSuchAccount` for an account or a group that the owner's domain does not have.
+        Raises `NoSuchMailbox`, `NoSuchAccount` for an account or a group that the owner's domain does not have,
+        `LimitReached` for one more than `ACL_ENTRIES_MAX`.
         """
 
     def create_common(

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from sora.core import limits
-from sora.core.errors import TooManyAnnotations
+from sora.core.errors import LimitReached, TooManyAnnotations
 from sora.core.events import names_of
 from sora.core.ids import AccountId, MailboxId
-from sora.store.annotations import SHARED, Depth, below
+from sora.store.annotations import SHARED, TOO_MUCH, Depth, below
 from sora.store.memory_state import State, fired
 
 _NOBODY = AccountId(0)
@@ -45,6 +45,9 @@ class MemoryAnnotations:
             named = {entry: seen[entry] for entry in seen if any(below(entry, name, depth) for name in entries)}
             if named:
                 found[mailbox] = named
+        octets = sum(len(entry.encode()) + len(value) for named in found.values() for entry, value in named.items())
+        if octets > limits.METADATA_READ_MAX:
+            raise LimitReached(TOO_MUCH)
         return found
 
     @fired

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from sora.core.errors import AccountExists, NoSuchAccount, NoSuchMailbox
+from sora.core import limits
+from sora.core.errors import AccountExists, LimitReached, NoSuchAccount, NoSuchMailbox
 from sora.core.events import names_of
 from sora.core.ids import AccountId, MailboxId
 from sora.core.rights import Edit, Grant, Rights, edited
@@ -94,7 +95,10 @@ class MemoryGrants:
             who = str(account.id)
             told.append(account.id)
         found = self._lists.setdefault(mailbox, {})
-        now = edited(found.pop((who, negative), frozenset()), edit, rights)
+        had = found.pop((who, negative), frozenset())
+        now = edited(had, edit, rights)
+        if now and not had and len(found) >= limits.ACL_ENTRIES_MAX:
+            raise LimitReached("too many entries in the access control list")
         if now:
             found[who, negative] = now
         self._state.announce(*((names_of(one), 0) for one in told))

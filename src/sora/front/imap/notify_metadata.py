@@ -6,6 +6,7 @@ from typing import Final
 import attrs
 
 from sora.core import limits
+from sora.core.errors import LimitReached
 from sora.core.ids import MailboxId
 from sora.front.imap.session import ImapProtocol, Refusal
 from sora.imap import metadata_parse, responses
@@ -53,7 +54,10 @@ class Annotated:
 
     async def _read(self, rows: Sequence[MailboxRow], *, server: bool) -> Known:
         metadata, account = self._session.services.metadata, self._session.signed_in.account
-        found = await metadata.read_many(account, rows, _ALL, Depth.ALL) if rows else {}
+        try:
+            found = await metadata.read_many(account, rows, _ALL, Depth.ALL) if rows else {}
+        except LimitReached as error:
+            raise Refusal(str(error), b"NOTIFICATIONOVERFLOW") from None
         known: Known = {row.id: _marked(found.get(row.id, {})) for row in rows}
         if server:
             known[_SERVER] = _marked(await metadata.read(account, "", _ALL, Depth.ALL))

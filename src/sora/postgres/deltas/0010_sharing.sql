@@ -88,7 +88,8 @@ END $$;
 CREATE TRIGGER inherit_grants AFTER INSERT ON mailboxes FOR EACH ROW WHEN (position('/' IN NEW.name) > 0)
     EXECUTE FUNCTION inherit_grants();
 
-CREATE FUNCTION set_grant(box bigint, to_account bigint, to_group bigint, is_negative boolean, edit text, given text)
+CREATE FUNCTION set_grant(box bigint, to_account bigint, to_group bigint, is_negative boolean, edit text, given text,
+                          entries_max integer)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     owner bigint;
@@ -111,6 +112,9 @@ BEGIN
      WHERE g.mailbox_id = box AND g.negative = is_negative AND g.account_id IS NOT DISTINCT FROM to_account
        AND g.group_id IS NOT DISTINCT FROM to_group;
     IF now_has <> '' THEN
+        IF had IS NULL AND (SELECT count(*) FROM grants AS g WHERE g.mailbox_id = box) >= entries_max THEN
+            RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many entries in the access control list';
+        END IF;
         INSERT INTO grants (mailbox_id, account_id, group_id, domain, negative, rights)
         VALUES (box, to_account, to_group, CASE WHEN to_account IS NULL AND to_group IS NULL THEN domain_of(owner) END,
                 is_negative, now_has);
@@ -120,7 +124,8 @@ BEGIN
         PERFORM announce_names(to_account);
     END IF;
 END $$;
-COMMENT ON FUNCTION set_grant IS 'Change the rights of an account, a group, or (both NULL) everyone in a mailbox.';
+COMMENT ON FUNCTION set_grant IS
+    'Change the rights of an account, a group, or (both NULL) everyone in a mailbox; entries_max NULL: however many there are.';
 
 CREATE FUNCTION commons_account(of_domain text) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -144,7 +149,7 @@ DECLARE
 BEGIN
     PERFORM create_mailbox(owner, new_name, NULL, false, mailboxes_max, mailboxes_default);
     IF creator IS NOT NULL AND given <> '' THEN
-        PERFORM set_grant(b.id, creator, NULL, false, '', given)
+        PERFORM set_grant(b.id, creator, NULL, false, '', given, NULL)
            FROM mailboxes AS b
           WHERE b.account_id = owner AND b.id <> ALL (had);
     END IF;
