@@ -73,6 +73,7 @@ class IdleTests(unittest.SynchronousTestCase):
         self.world = MemoryWorld(Dialog("idle", [Account("anna@example.org", "tide", [])], {}, (), []))
         self.successResultOf(Deferred.fromCoroutine(self.world.set_up()))
         self.factory = self.world.imap()
+        self.factory.services.connections_per_user_max = 2 * SESSIONS
 
     def connect(self, transports: list[MemoryTransport]) -> list[Any]:
         """Connect clients, have each sign in, select INBOX and idle."""

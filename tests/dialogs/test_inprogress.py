@@ -82,10 +82,52 @@ class InProgressTests(unittest.TestCase):
         self.world.advance(10)
         self.assertEqual(client.rest(), b"")
 
+    async def test_a_command_that_takes_too_long_is_given_up_and_the_session_goes_on(self) -> None:
+        client = await self.begin()
+        services = self.world.factory.services  # type: ignore[union-attr]
+        services.command_timeout = 30.0
+        self.hold_back(Searcher, "search")
+        for _ in range(2):
+            await client.send(b'c SEARCH TEXT "number"\r\n')
+            self.world.advance(29)
+            self.assertNotIn(b"c NO", client.rest())
+            self.world.advance(3)
+            self.assertRegex(client.rest(), rb"\r\nc NO \[LIMIT\] [^\r]+\r\n\Z")
+            await client.send(b"d FETCH 1 UID\r\n")
+            await self.until(client, b"d OK")
+        # Nothing is left of it that could end a later command, or hold the connection.
+        self.world.advance(60)
+        self.assertEqual(client.rest(), b"")
+        await client.send(b'e SEARCH TEXT "number"\r\n')
+        await client.hang_up()
+        self.assertEqual(services.sessions, set())
+
+    async def test_what_was_changed_before_a_command_was_given_up_stays_and_is_told(self) -> None:
+        self.patch(limits, "IMAP_CHANGE_PAGE", 2)
+        client = await self.begin(messages=5)
+        self.world.factory.services.command_timeout = 10.0  # type: ignore[union-attr]
+        self.hold_back(Changer, "store")
+        await client.send(b"c STORE 1:5 +FLAGS.SILENT (\\Flagged)\r\n")
+        self.held.callback(None)
+        self.world.advance(12)
+        self.assertIn(b"c NO [LIMIT] ", (await self.until(client, b"c "))[-1])
+        await client.send(b"d UID SEARCH FLAGGED\r\n")
+        self.assertIn(b"* SEARCH 1 2", await self.until(client, b"d OK"))
+
+    async def test_reading_is_as_slow_as_the_reader_and_is_not_given_up(self) -> None:
+        client = await self.begin()
+        self.world.factory.services.command_timeout = 10.0  # type: ignore[union-attr]
+        session = next(iter(self.world.factory.services.sessions))  # type: ignore[union-attr]
+        session.pauseProducing()
+        await client.send(b"c FETCH 1 (FLAGS BODY.PEEK[])\r\n")
+        self.world.advance(60)
+        session.resumeProducing()
+        await self.until(client, b"c OK")
+
     async def test_nothing_comes_into_a_message_that_is_sent_in_pieces(self) -> None:
         client = await self.begin()
         session = next(iter(self.world.factory.services.sessions))  # type: ignore[union-attr]
-        session.progress.begin()
+        session.progress.begin(bounded=False)
         session.in_pieces = True
         self.world.advance(5)
         self.assertEqual(client.rest(), b"")

@@ -50,6 +50,8 @@ class Settings:
     recent: bool = False
     """Whether the messages of the scene are still \\Recent."""
     append_max: int = limits.MESSAGE_MAX
+    session_memory: int = limits.SESSION_MEMORY
+    connections_per_user_max: int = limits.USER_CONNECTIONS_MAX
     message_max: int = limits.MESSAGE_MAX
     recipients_max: int = limits.LMTP_RECIPIENTS_MAX
     starttls: bool = False
@@ -209,6 +211,8 @@ class Scene:
             wheel=self.wheel,
             permits_plaintext=lambda secure, peer: settings.plaintext,
             append_max=settings.append_max,
+            session_memory=settings.session_memory,
+            connections_per_user_max=settings.connections_per_user_max,
             certificates=cast("Certificates", object()) if settings.starttls else None,
             hidden=frozenset(settings.hidden.upper().encode().split())
             | (frozenset() if settings.sharing else acl_parse.CAPABILITIES),

@@ -46,8 +46,12 @@ IMAP_LITERAL_MINUS_MAX: Final = 4_096
 IMAP_LITERALS_MAX: Final = 131_072
 """The sum of all literals of one command but APPEND's message (CVE-2024-34055)."""
 IMAP_LITERAL_COUNT_MAX: Final = 1_000
-IMAP_APPEND_MAX: Final = 67_108_864
-"""All messages of one APPEND together (RFC 3502): they are held until they are stored. One may have `message_max`."""
+SESSION_MEMORY: Final = 67_108_864
+"""Octets of messages that a session holds at once (setting `session_memory`): one APPEND's, an answer to FETCH."""
+COMMAND_TIME_MAX: Final = 600.0
+"""Seconds for one command but FETCH (setting `command_timeout`): ten statements of the longest kind in a row."""
+USER_CONNECTIONS_MAX: Final = 100
+"""Connections of one account (setting `max_connections_per_user`): a phone keeps twenty, a household five devices."""
 IMAP_DRAIN_MAX: Final = 134_217_728
 """A refused non-synchronizing literal up to this size is read and dropped; above it: BYE."""
 IMAP_NESTING_MAX: Final = 32

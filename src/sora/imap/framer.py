@@ -128,13 +128,18 @@ class Framer:
         self,
         *,
         append_max: int = limits.MESSAGE_MAX,
+        together_max: int = limits.SESSION_MEMORY,
         drain_max: int = limits.IMAP_DRAIN_MAX,
         held_max: int = limits.UNAUTHENTICATED_HELD_MAX,
         any_size_unasked: bool = True,
     ) -> None:
-        """Begin before login; `any_size_unasked`: LITERAL+ rather than LITERAL- (RFC 7888 5)."""
+        """Begin before login; `any_size_unasked`: LITERAL+ rather than LITERAL- (RFC 7888 5).
+
+        `append_max` is for one message, `together_max` for all of one APPEND (RFC 3502), where it is more.
+        """
         self.any_size_unasked = any_size_unasked
         self._append_max = append_max
+        self._together_max = max(append_max, together_max)
         self._drain_configured = drain_max
         self._held_max = held_max
         self._closed = False
@@ -386,8 +391,7 @@ class Framer:
             return Refusal.COUNT
         if self._authenticated and self._is_message():
             self._messages += size
-            together_max = max(self._append_max, limits.IMAP_APPEND_MAX)
-            return Refusal.MESSAGE if size > self._append_max or self._messages > together_max else None
+            return Refusal.MESSAGE if size > self._append_max or self._messages > self._together_max else None
         self._taken += size
         if size > self._literal_max:
             return Refusal.LITERAL

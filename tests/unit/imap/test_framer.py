@@ -167,7 +167,7 @@ class Appending(unittest.SynchronousTestCase):
         framer = signed_in(append_max=1000)
         events = framer.feed(b"a APPEND x {1000+}\r\n" + b"m" * 1000 + b" {1000+}\r\n" + b"n" * 1000 + b"\r\n")
         self.assertEqual(events, [Command(b"a", b"APPEND", (b"x ", b"m" * 1000, b" ", b"n" * 1000, b""))])
-        self.patch(limits, "IMAP_APPEND_MAX", 2500)
+        framer = signed_in(append_max=1000, together_max=2500)
         self.assertEqual(
             framer.feed((b"a APPEND x " + b"{1000+}\r\n" + b"m" * 1000) + b" {1000+}\r\n" + b"n" * 1000), []
         )

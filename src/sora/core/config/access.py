@@ -61,6 +61,12 @@ class Limits:
     max_connections: int = setting(
         integer(1, 1_000_000), 20_000, "Connections of one server at once, over all workers."
     )
+    session_memory: int = setting(
+        within(SIZE, 1024, limits.IMAP_DRAIN_MAX),
+        limits.SESSION_MEMORY,
+        "Octets of messages that one IMAP session holds at once: all of one APPEND, or the answer to FETCH about one "
+        "message. One message fits in any case.",
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -77,6 +77,12 @@ class Server:
         "Those from one address, divided over the workers; left out: no limit of its own.",
         example=100,
     )
+    max_connections_per_user: int = setting(
+        integer(1, 1_000_000),
+        limits.USER_CONNECTIONS_MAX,
+        "Those of one account, in each worker; phones keep one for each folder they watch: below 20 they look broken.",
+        types=("imap",),
+    )
     hostname: str | None = setting(
         TEXT, None, "Its name in greetings and Received fields; left out: that of [process].", example="mx1.example.org"
     )
@@ -121,8 +127,15 @@ class Server:
     idle_timeout: float = setting(
         within(DURATION, 60),
         1_800.0,
-        "Silence after which a signed-in client is disconnected (RFC 3501 5.4).",
+        "Silence after which a signed-in client is disconnected; RFC 3501 5.4 asks for 30 minutes at least.",
         types=MAIL,
+    )
+    command_timeout: float = setting(
+        within(DURATION, 1),
+        limits.COMMAND_TIME_MAX,
+        "How long one command may take that searches, sorts, copies or changes; each statement of it has "
+        "database.query_timeout. FETCH takes as long as its client reads.",
+        types=("imap",),
     )
     max_script_size: int | None = setting(
         SIZE, None, "The largest script; left out: that of [sieve].", example="16kb", types=("managesieve",)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from sora.core import limits
 from sora.core.errors import MessageTooLarge, NoSuchMailbox
 from sora.front.imap.fetch import Source, cut, wants
 from sora.front.imap.session import ImapProtocol, Refusal
@@ -18,7 +17,7 @@ async def mails(session: ImapProtocol, messages: Sequence[NewText]) -> list[NewM
     enabled, `MessageTooLarge`, and what reading can raise.
     """
     found: list[NewMail] = []
-    room = max(session.services.append_max, limits.IMAP_APPEND_MAX)
+    room = max(session.services.append_max, session.services.session_memory)
     for message in messages:
         if message.utf8 and not session.utf8:
             raise Refusal("ENABLE UTF8=ACCEPT comes first", b"CANNOT")

@@ -272,6 +272,11 @@ class Source:
         return self._data or b""
 
     @property
+    def size(self) -> int:
+        """Octets of what was read."""
+        return len(self._data) if isinstance(self._data, bytes) else 0
+
+    @property
     def trace(self) -> bytes:
         """This copy's trace header."""
         return self.row.trace or b""
@@ -305,7 +310,15 @@ class Source:
 
 def _line(session: ImapProtocol, items: tuple[FetchItem, ...], source: Source) -> bytes:
     view, uid = session.here.view, source.row.uid
-    return session.fetch_line(view.number(uid), uid, [_piece(view, item, source) for item in items])
+    pieces: list[bytes] = []
+    # Twice the message, and what is said beside it, is asked for by clients in earnest.
+    room = max(session.services.session_memory, 3 * source.size)
+    for item in items:
+        pieces.append(_piece(view, item, source))
+        room -= len(pieces[-1])
+        if room < 0:
+            raise Refusal("more is asked of one message than is held at once", b"LIMIT")
+    return session.fetch_line(view.number(uid), uid, pieces)
 
 
 def _piece(view: SessionView, item: FetchItem, source: Source) -> bytes:

@@ -50,7 +50,11 @@ class Peer(Conversation[Incoming]):
     def new_framer(self) -> framer.Framer:
         """Return what reads the client's octets from the beginning."""
         plus = b"LITERAL+" not in self.hidden
-        return framer.Framer(append_max=self.services.append_max, any_size_unasked=plus)
+        return framer.Framer(
+            append_max=self.services.append_max,
+            together_max=self.services.session_memory,
+            any_size_unasked=plus,
+        )
 
     def recognize(self, client: Client) -> bool:
         """Remember what the client is, and hide from it what the operator wants; tells whether that is news."""

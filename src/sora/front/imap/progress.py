@@ -1,4 +1,4 @@
-"""Telling a client that waits how far its command has come: INPROGRESS (RFC 9585)."""
+"""Telling a client that waits how far its command has come (INPROGRESS, RFC 9585), and how long it may wait."""
 
 import math
 from collections.abc import Iterator
@@ -26,23 +26,31 @@ LONG: Final = frozenset(
 class Progress:
     """How far the present command of a session has come; the wheel's member while it runs."""
 
-    __slots__ = ("_session", "done", "expires_at", "goal", "running", "watched_at")
+    __slots__ = ("_ends_at", "_session", "done", "expires_at", "goal", "running", "watched_at")
 
     def __init__(self, session: "ImapProtocol") -> None:
         self._session = session
         self.expires_at = math.inf
         self.watched_at: int | None = None
         self.running = False
+        self._ends_at = math.inf
+        """When the command is given up."""
         self.done = self.goal = 0
         """Messages that are done with, of how many; no goal: that is not known."""
 
-    def begin(self) -> None:
-        """A command begins."""
+    def begin(self, *, bounded: bool) -> None:
+        """A command begins; `bounded`: it has `command_timeout`, as its client's pace is not what takes it long."""
         self.running = True
         self.done = self.goal = 0
-        self.expires_at = self._session.wheel.now() + EVERY
+        now = self._session.wheel.now()
+        self.expires_at = now + EVERY
+        self._ends_at = now + self._session.services.command_timeout if bounded else math.inf
         if self.watched_at is None:
             self._session.wheel.watch(self)
+
+    def unbounded(self) -> None:
+        """The command has done its work; what is left is to tell of it, as fast as its client reads."""
+        self._ends_at = math.inf
 
     def end(self) -> None:
         """The command has ended; the wheel forgets it when it next looks."""
@@ -56,9 +64,12 @@ class Progress:
             yield slice(start, start + limits.IMAP_CHANGE_PAGE)
 
     def due(self) -> None:
-        """Tell, unless the client is being sent something in pieces, which tells enough."""
+        """Give up what takes too long; else tell, unless the client is being sent something in pieces."""
         session = self._session
         if session.lost or session.closing:
+            return
+        if session.wheel.now() >= self._ends_at:
+            session.give_up()
             return
         if not session.in_pieces:
             code = responses.in_progress(session.tag, self.done, self.goal)

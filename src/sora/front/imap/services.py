@@ -7,6 +7,7 @@ import attrs
 
 from sora.auth.login import Authenticator
 from sora.core import limits
+from sora.core.ids import AccountId
 from sora.front.imap.filters import Filter
 from sora.mail.append import Appender
 from sora.mail.change import Changer
@@ -61,9 +62,14 @@ class ImapServices:
     connections_max: int = 20_000
     connections_per_ip_max: int | None = None
     """None: no limit of its own."""
+    connections_per_user_max: int = limits.USER_CONNECTIONS_MAX
+    session_memory: int = limits.SESSION_MEMORY
+    command_timeout: float = limits.COMMAND_TIME_MAX
     greeting: str = "ready"
     identity: tuple[tuple[str, str | None], ...] = (("name", "sora"),)
     sessions: "set[ImapProtocol]" = attrs.field(factory=set)
+    users: dict[AccountId, int] = attrs.field(factory=dict)
+    """How many connections each account has that is signed in."""
 
     def crowded(self, peer: str) -> str | None:
         """Return why one more connection from `peer` is refused, or None."""
@@ -73,6 +79,20 @@ class ImapServices:
         if limit is not None and peer and sum(session.peer == peer for session in self.sessions) >= limit:
             return "too many connections from your address"
         return None
+
+    def enter(self, account: AccountId) -> bool:
+        """Count one more connection of an account; False if it has too many already."""
+        count = self.users.get(account, 0)
+        if count >= self.connections_per_user_max:
+            return False
+        self.users[account] = count + 1
+        return True
+
+    def leave(self, account: AccountId) -> None:
+        """Count one connection of an account less."""
+        self.users[account] -= 1
+        if not self.users[account]:
+            del self.users[account]
 
     def left(self, session: "ImapProtocol") -> None:
         """A connection has ended."""

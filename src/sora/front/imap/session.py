@@ -122,6 +122,8 @@ class ImapProtocol(Peer):
         self._busy = False
         """Whether a command is being carried out."""
         self._stopping = False
+        self._overdue = False
+        """Whether the present command was given up because it took too long."""
         self.name = secrets.token_hex(6)
         self.tag = b""
         """The present command's tag."""
@@ -222,12 +224,17 @@ class ImapProtocol(Peer):
     def forget(self) -> None:
         """Forget who the client is and all that it has set, except for ID and TLS (RFC 8437 4.1)."""
         self.unselect()
-        self.user = None
+        self._sign_out()
         self.stop_notifying()
         self.enabled.clear()
         self.condstore = False
         self.framer.authenticated = False
         self.expire_in(limits.UNAUTHENTICATED_TIME_MAX)
+
+    def _sign_out(self) -> None:
+        user, self.user = self.user, None
+        if user is not None:
+            self.services.leave(user.account)
 
     def stop_notifying(self) -> None:
         """Tell the client of the selected mailbox only, with the answers to its commands (RFC 5465 3.1)."""
@@ -439,27 +446,34 @@ class ImapProtocol(Peer):
         except Refusal as answer:
             self._refuse(answer)
         except CancelledError:
-            raise
+            if not self._overdue or self.lost:
+                raise
+            self._overdue = False
+            self._refuse(Refusal("the command took too long and was given up; what it has changed stays", b"LIMIT"))
         except SoraError as error:
             self._fail(error, creatable=event.name in codes.CREATABLE)
         except Exception:  # noqa: BLE001  the boundary: what arrives here is a bug, and the session goes on
             self.log.failure("a command broke: {name}", name=event.name.decode("ascii", "replace"))
             self.send(responses.no(tag, "an internal error; it has been logged", code=b"SERVERBUG"))
         else:
-            await self.announce_paced(done.expunges)
-            code = done.code
-            if done.expunges is Expunges.FORBIDDEN and not code:
-                code = self._expunge_issued()
-            self.send(responses.ok(tag, done.text, code=code))
-            if done.then is not None:
-                self.flush()
-                done.then()
-            if self.user is not None:
-                self._bad = 0
+            await self._succeed(done)
         if self.progress.running:
             self.progress.end()
         if self.user is not None and not self.leaving:
             self.expire_in(self.services.idle_timeout)
+
+    async def _succeed(self, done: Done) -> None:
+        self.progress.unbounded()
+        await self.announce_paced(done.expunges)
+        code = done.code
+        if done.expunges is Expunges.FORBIDDEN and not code:
+            code = self._expunge_issued()
+        self.send(responses.ok(self.tag, done.text, code=code))
+        if done.then is not None:
+            self.flush()
+            done.then()
+        if self.user is not None:
+            self._bad = 0
 
     def _refuse(self, answer: Refusal) -> None:
         write = responses.bad if answer.bad else responses.no
@@ -493,7 +507,7 @@ class ImapProtocol(Peer):
             command = await self._admitted(command)
         self._rights_may_be_old = kind is commands.Idle
         if kind in LONG:
-            self.progress.begin()
+            self.progress.begin(bounded=kind is not commands.Fetch)
         if self.notify is None:
             return await handler(self, command)
         self._silent = not self.notify.tells(command)
@@ -526,6 +540,13 @@ class ImapProtocol(Peer):
             self.send(responses.bye("idle for too long"))
             self.close()
 
+    def give_up(self) -> None:
+        """End the present command, which has taken too long; the session goes on."""
+        if self._running is not None:
+            self._overdue = True
+            self.log.warn("a command took too long and was given up: {tag}", tag=self.tag.decode("ascii", "replace"))
+            self._running.cancel()
+
     def garbled(self, reason: str) -> None:
         self.send(responses.bye(reason))
 
@@ -536,6 +557,7 @@ class ImapProtocol(Peer):
         self.wheel.forget(self.progress)
         self.unselect()
         self.stop_notifying()
+        self._sign_out()
         self.services.left(self)
         for tell in self._on_end:
             tell(self)

@@ -83,6 +83,9 @@ async def _enter(session: ImapProtocol, name: str, password: bytes, mechanism: s
     user = await session.services.authenticator.sign_in(
         name, password, mechanism=mechanism, protocol="imap", peer=session.peer
     )
+    if not session.services.enter(user.account):
+        session.log.info("{address} has too many connections", address=user.address)
+        raise Refusal("too many connections of this account", b"LIMIT")
     session.user = user
     session.framer.authenticated = True
     lines.account.set(user.address)
