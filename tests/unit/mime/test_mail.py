@@ -1,6 +1,6 @@
 """Mail as it is met: structure, sections, addresses, dates, text, threads."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from twisted.trial import unittest
 
@@ -170,6 +170,13 @@ class Fields(unittest.SynchronousTestCase):
         self.assertEqual((old.year, old.utcoffset()), (1999, timedelta(hours=-5)))
         for garbage in (b"", b"x", b"32 Jan 2024 10:00:00 +0000", b"1 Foo 2024 10:00 GMT", b"1 Jan 0001 00:00 +2359"):
             self.assertIsNone(date_time(garbage), garbage)
+
+    def test_what_is_no_time_or_zone_leaves_the_day(self) -> None:
+        for value in (b"4 Mar 2026", b"Wed, 4 Mar 2026 25:00:00 +0100", b"4 Mar 26 10:61 -0800", b"4-Mar-2026 noon"):
+            self.assertEqual(date_time(value), datetime(2026, 3, 4, tzinfo=UTC), value)
+        for zone in (b"+9999", b"-2400", b"XYZ", b"(here)", b""):
+            self.assertEqual(date_time(b"4 Mar 2026 23:59:60 " + zone), datetime(2026, 3, 4, 23, 59, 59, tzinfo=UTC))
+        self.assertIsNone(date_time(b"4 Mar 20261"))
 
     def test_encoded_words_are_decoded_and_joined(self) -> None:
         self.assertEqual(decode.words(b"a =?utf-8?q?=C3?= =?UTF-8?Q?=A9_x?= b"), "a é x b")
