@@ -11,7 +11,7 @@ import attrs
 from sora.core.errors import NoSuchMailbox, NotPermitted
 from sora.core.flags import Change
 from sora.core.rights import ALL, WRITING, Rights, settable
-from sora.imap import acl_parse, commands
+from sora.imap import acl_parse, commands, responses
 from sora.mail.sharing import DENIED
 from sora.store.model import FlagChange
 
@@ -71,6 +71,11 @@ async def admitted(session: "ImapProtocol", command: commands.Command) -> comman
         if isinstance(command, _LEAVING):
             return command
         raise Lost from None
+    if not selected.examined and writable(had) != writable(session.rights):
+        # RFC 9051 7.1: not only SELECT says READ-ONLY, but also a change of access.
+        selected.read_only = not writable(session.rights)
+        code = b"READ-ONLY" if selected.read_only else b"READ-WRITE"
+        session.send(responses.untagged_ok("your rights have changed", code=code))
     if settable(had) != settable(session.rights):
         keywords = selected.mailbox.row.keywords
         session.send(acl_parse.permanent_flags(keywords, session.rights, settable=not selected.read_only))

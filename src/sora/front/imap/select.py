@@ -32,7 +32,8 @@ async def select(session: ImapProtocol, command: commands.Select) -> Done:
     read_only = command.read_only or not admission.writable(rights)
     row = mailbox.row
     view = SessionView(mailbox.opened, recent_from=mailbox.recent_from)
-    session.selected = Selected(command.mailbox, mailbox, view, read_only, mailbox.listen(session.wake))
+    hush = mailbox.listen(session.wake)
+    session.selected = Selected(command.mailbox, mailbox, view, read_only, hush, examined=command.read_only)
     session.send(responses.flags(row.keywords))
     session.send(acl_parse.permanent_flags(row.keywords, rights, settable=not read_only))
     session.send(responses.exists(view.count))

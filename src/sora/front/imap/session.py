@@ -75,6 +75,8 @@ class Selected:
     read_only: bool
     hush: Callable[[], None]
     """Stops the notification of changes."""
+    examined: bool = False
+    """Whether it was opened by EXAMINE, and stays read-only whatever rights come."""
     contexts: "Contexts | None" = None
     """Its searches that go on (RFC 5267)."""
 
