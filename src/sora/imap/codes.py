@@ -6,7 +6,7 @@ bug and answered NO [SERVERBUG].
 
 from typing import Final
 
-from sora.core import errors
+from sora.core import errors, limits
 from sora.imap import framer, responses
 from sora.imap.criteria import KNOWN_CHARSETS
 from sora.imap.tokens import BadSyntax
@@ -68,6 +68,10 @@ def refused(event: framer.Refused) -> bytes:
         case framer.Refusal.UNASKED:
             code = b"TOOBIG" if event.name in CREATABLE else b""
             return responses.bad(event.tag, event.reason.value, code=code)
+        case framer.Refusal.LITERAL if event.name == b"SETMETADATA":
+            # RFC 5464 4.3: a value that is too long has a code of its own.
+            code = b"METADATA MAXSIZE %d" % limits.METADATA_VALUE_MAX
+            return responses.no(event.tag, event.reason.value, code=code)
         case _:
             return responses.no(event.tag, event.reason.value, code=b"LIMIT")
 

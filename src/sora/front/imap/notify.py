@@ -256,7 +256,7 @@ class Watch:
         session, group = self.session, self.selected
         if group is not None:
             at_once = idle or group.which is Watched.SELECTED
-            await session.announce_paced(Expunges.ALLOWED if at_once else Expunges.FORBIDDEN)
+            await session.announce_paced(Expunges.ALLOWED if at_once else Expunges.FORBIDDEN, answering=False)
         elif session.selected is not None and session.selected.mailbox.deleted:
             session.announce(Expunges.ALLOWED)
         while self._dirty and self._elsewhere and not session.leaving:

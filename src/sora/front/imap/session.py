@@ -309,8 +309,11 @@ class ImapProtocol(Peer):
         if expunges is Expunges.FORBIDDEN:
             self._tell_settled()
 
-    async def announce_paced(self, expunges: Expunges) -> None:
-        """Announce what may be very much, so that the client can take it and others have their turn."""
+    async def announce_paced(self, expunges: Expunges, *, answering: bool = True) -> None:
+        """Announce what may be very much, so that the client can take it and others have their turn.
+
+        Not `answering` a command: nothing is said if there is no news.
+        """
         selected = self.selected
         if selected is None or selected.mailbox.deleted or self._silent:
             self.announce(expunges)
@@ -321,9 +324,10 @@ class ImapProtocol(Peer):
         news = selected.view.update(selected.mailbox.version, expunges)
         if news.expunged and selected.contexts is not None:
             selected.contexts.leaving(self, before)
-        if news:
+        told = bool(news)
+        if told:
             await self._tell_paced(news)
-        if expunges is Expunges.FORBIDDEN:
+        if expunges is Expunges.FORBIDDEN and (answering or told):
             self._tell_settled()
         if selected.contexts is not None:
             await selected.contexts.settle(self)
