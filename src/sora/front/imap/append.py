@@ -22,7 +22,7 @@ async def append(session: ImapProtocol, command: commands.Append) -> Done:
     session.services.wake_uploader()
     warn(session, command.mailbox, inserted)
     if session.notify is not None:
-        session.notify.stored(command.mailbox, (one.uid for one in inserted))
+        session.notify.stored(inserted[0].uid_validity, (one.uid for one in inserted))
     await _show(session, command.mailbox, inserted[-1])
     if command.written is not None:
         tell_canonical(session, command.mailbox, command.written)

@@ -17,7 +17,7 @@ async def copy(session: ImapProtocol, command: commands.Copy) -> Done:
         return Done("COPY completed, there was nothing to copy")
     copied = await session.services.changer.copy(here.mailbox, uids, _target(session, command.mailbox))
     if session.notify is not None:
-        session.notify.stored(command.mailbox, copied.target)
+        session.notify.stored(copied.uid_validity, copied.target)
     if not copied.source or copied.secret:
         return Done("COPY completed")
     return Done("COPY completed", responses.copy_uid(copied.uid_validity, copied.source, copied.target))

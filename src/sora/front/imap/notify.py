@@ -207,10 +207,10 @@ class Watch:
             case SetMetadata():
                 self._annotated.did(command.mailbox, [entry for entry, _ in command.values])
 
-    def stored(self, mailbox: str, uids: Iterable[int]) -> None:
+    def stored(self, uid_validity: int, uids: Iterable[int]) -> None:
         """Note what the client itself has put into a mailbox, of which it is not sent what it asks of new messages."""
         selected = self.session.selected
-        if selected is not None and selected.name == mailbox and self.selected is not None:
+        if selected is not None and selected.mailbox.row.uid_validity == uid_validity and self.selected is not None:
             self._stored.update(uids)
 
     # ------------------------------------------------------------ the selected mailbox

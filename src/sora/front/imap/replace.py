@@ -37,7 +37,7 @@ async def replace(session: ImapProtocol, command: commands.Replace) -> Done:
             await session.services.changer.show(here.mailbox)
             raise
         if session.notify is not None:
-            session.notify.stored(command.mailbox, (inserted.uid,))
+            session.notify.stored(inserted.uid_validity, (inserted.uid,))
         await session.services.changer.show(here.mailbox)
     session.services.wake_uploader()
     warn(session, command.mailbox, [inserted])
