@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from sora.core.errors import LimitReached
 from sora.core.limits import IMAP_LITERAL_COUNT_MAX
+from sora.core.uidset import STAR
 from sora.imap.commands import Append, MessageUrl, NewText, Replace
 from sora.imap.tokens import BadSyntax, Cursor
 
@@ -27,7 +28,8 @@ def parse_replace(*, by_uid: bool) -> Callable[[Cursor], Replace]:
     """Return the reader of REPLACE or UID REPLACE; it raises as `parse_append`."""
 
     def read(cursor: Cursor) -> Replace:
-        number = cursor.number(minimum=1)
+        # A seq-number, also of UID REPLACE: `*` is the last message (RFC 8508 5).
+        number = STAR if cursor.accept(b"*") else cursor.number(minimum=1)
         cursor.space()
         mailbox = cursor.mailbox()
         cursor.space()

@@ -239,7 +239,7 @@ class Append:
 
 @attrs.frozen
 class Replace:
-    """REPLACE and UID REPLACE (RFC 8508): `message` comes, `number` (or UID) goes."""
+    """REPLACE and UID REPLACE (RFC 8508): `message` comes, `number` (or UID, or the last of all: `STAR`) goes."""
 
     number: int
     mailbox: str

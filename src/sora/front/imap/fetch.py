@@ -227,18 +227,23 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: Targets) -> in
         return 0
     here = session.here
     unread = 0
+    unknown = ""
     async for page in session.services.reader.pages(here.mailbox.row.id, targets.uids, plan.want):
         for message in page:
             try:
                 line = _line(session, plan.items, Source(message.row, message.data))
             except sections.UnknownEncoding as error:
-                raise Refusal(str(error), b"UNKNOWN-CTE") from None
+                # The command fails (RFC 3516 4.3), but the others are told of nevertheless.
+                unknown = str(error)
+                continue
             except SoraError as error:
                 session.log.warn("a message cannot be read: {error}", error=error)
                 unread += 1
                 continue
             await session.send_paced(line)
         await session.drained()
+    if unknown:
+        raise Refusal(unknown, b"UNKNOWN-CTE")
     return unread
 
 

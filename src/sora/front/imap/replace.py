@@ -1,6 +1,7 @@
 """One message for another in one step: REPLACE and UID REPLACE (RFC 8508)."""
 
 from sora.core.errors import CommitUnknown, NoSuchMessage
+from sora.core.uidset import STAR
 from sora.front.imap.catenate import mails
 from sora.front.imap.quota import warn
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
@@ -14,13 +15,14 @@ async def replace(session: ImapProtocol, command: commands.Replace) -> Done:
     session.refuse_read_only()
     here, user = session.here, session.signed_in
     if command.by_uid:
-        uid = command.number
+        uid = here.view.last_uid if command.number == STAR else command.number
         if not here.view.has(uid):
             raise NoSuchMessage("there is no such message")
-    elif command.number > here.view.count:
-        raise Refusal("there is no such message", bad=True)
     else:
-        uid = here.view.uid_at(command.number)
+        number = here.view.count if command.number == STAR else command.number
+        if not 0 < number <= here.view.count:
+            raise Refusal("there is no such message", bad=True)
+        uid = here.view.uid_at(number)
     mail = (await mails(session, [command.message]))[0]
     with here.mailbox.writing():
         try:
