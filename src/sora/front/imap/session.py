@@ -129,6 +129,8 @@ class ImapProtocol(Peer):
         self.name = secrets.token_hex(6)
         self.tag = b""
         """The present command's tag."""
+        self._by_uid = False
+        """Whether the present command names messages by UID, so that what it causes to be told does too."""
         self._bad = 0
         self.progress = Progress(self)
         self.notify: Watch | None = None
@@ -374,8 +376,8 @@ class ImapProtocol(Peer):
         view = self.here.view
         shape = [responses.SHAPE_FLAGS]
         columns: list[Sequence[bytes] | Sequence[int]] = [view.flag_texts(changed)]
-        # Whoever did not ask is told the UID (RFC 5465 5.1, RFC 7162 3.2.4, RFC 9051 E 21).
-        if self.condstore or self.rev2 or (self.notify is not None and self.notify.by_uid):
+        # Whoever did not ask, or asked by UID, is told it: RFC 3501 6.4.8, RFC 5465 5.1, RFC 7162 3.2.4, RFC 9051 E 21.
+        if self.condstore or self.rev2 or self._by_uid or (self.notify is not None and self.notify.by_uid):
             shape, columns = [responses.SHAPE_UID, *shape], [[uid for _, uid in changed], *columns]
         if self.condstore:
             shape.append(responses.SHAPE_MODSEQ)
@@ -463,6 +465,7 @@ class ImapProtocol(Peer):
             self.send(responses.no(tag, "an internal error; it has been logged", code=b"SERVERBUG"))
         else:
             await self._succeed(done)
+        self._by_uid = False
         if self.progress.running:
             self.progress.end()
         if self.user is not None and not self.leaving:
@@ -509,6 +512,7 @@ class ImapProtocol(Peer):
             raise Refusal("messages are named by UIDs alone", b"UIDREQUIRED", bad=True)
         handler = HANDLERS[kind]
         _COUNTERS[kind].inc()
+        self._by_uid = event.name.startswith(b"UID ")
         if self.selected is not None:
             command = await self._admitted(command)
         self._rights_may_be_old = kind is commands.Idle
