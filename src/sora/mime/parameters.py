@@ -3,12 +3,12 @@
 import re
 from itertools import islice
 from typing import Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from sora.core.limits import ENVELOPE_FIELD_MAX, MIME_PARAMETERS_MAX
 
 Parameters = tuple[tuple[bytes, bytes], ...]
-"""Name as sent, and value as sent without its quoting; RFC 2231 fragments stay apart and encoded."""
+"""Name as sent, and value as sent without its quoting; what RFC 2231 has cut and encoded is still so."""
 
 _PARAMETER: Final = re.compile(rb';\s*+([^\s=;"]++)\s*+=\s*+(?:"((?:[^"\\]++|\\.)*+)"?|([^\s;"]*+))', re.S)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.S)
@@ -39,6 +39,34 @@ def lookup(parameters: Parameters, name: bytes) -> bytes | None:
             return value
     found = encoded(parameters).get(name)
     return None if found is None else found[0]
+
+
+def joined(parameters: Parameters) -> Parameters:
+    """Return the parameters with continuations joined (RFC 2231 3), what is encoded still encoded (RFC 2231 4)."""
+    if not any(b"*" in name for name, _ in parameters):
+        return parameters
+    found: dict[bytes, tuple[bytes, bytes] | None] = {}
+    pieces: dict[bytes, dict[int, tuple[bytes, bool]]] = {}
+    names: dict[bytes, bytes] = {}
+    for index, (name, value) in enumerate(parameters):
+        match = _CONTINUED.fullmatch(name) if b"*" in name else None
+        if match is None or match[2] is None:
+            found[b"%d" % index] = (name, value)
+            continue
+        key = b"*" + match[1].lower()
+        found.setdefault(key, None)
+        names.setdefault(key, match[1])
+        pieces.setdefault(key, {}).setdefault(int(match[2]), (value, match[3] is not None))
+    return tuple(one or _whole(names[key], pieces[key]) for key, one in found.items())
+
+
+def _whole(name: bytes, pieces: dict[int, tuple[bytes, bool]]) -> tuple[bytes, bytes]:
+    ordered = [pieces[number] for number in sorted(pieces)]
+    if not any(is_encoded for _, is_encoded in ordered):
+        return name, b"".join([value for value, _ in ordered])
+    written = [value if is_encoded else quote_from_bytes(value, safe="").encode() for value, is_encoded in ordered]
+    # Only the first piece may name a charset.
+    return name + b"*", (b"" if ordered[0][1] else b"''") + b"".join(written)
 
 
 def encoded(parameters: Parameters) -> dict[bytes, tuple[bytes, bytes]]:

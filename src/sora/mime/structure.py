@@ -6,7 +6,7 @@ from typing import Final
 from sora.core.limits import ENVELOPE_FIELD_MAX
 from sora.mime.addresses import Address, addresses
 from sora.mime.headers import Field
-from sora.mime.parameters import Parameters
+from sora.mime.parameters import Parameters, joined
 from sora.mime.parse import Parsed, Part
 
 STRUCTURE_MAX: Final = 1_048_576
@@ -145,7 +145,7 @@ def _basic(part: Part, *, rich: bool) -> bytes:
 def _parameters(params: Parameters) -> bytes:
     if not params:
         return b"NIL"
-    return b"(" + b" ".join([string(name) + b" " + string(value) for name, value in params]) + b")"
+    return b"(" + b" ".join([string(name) + b" " + string(value) for name, value in joined(params)]) + b")"
 
 
 def _single_extension(part: Part, *, rich: bool) -> bytes:

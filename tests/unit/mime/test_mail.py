@@ -71,9 +71,16 @@ class Structure(unittest.SynchronousTestCase):
         raw = b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: x\r\n\r\ny\r\n--b--\r\n"
         self.assertIn(b'"message" "rfc822"', structure(raw))
 
-    def test_parameters_stay_as_they_were_sent(self) -> None:
-        raw = b'Content-Type: text/plain; name*0*=utf-8\'\'a%20; name*1="b\\"c"\r\n\r\n'
-        self.assertIn(b'("name*0*" "utf-8\'\'a%20" "name*1" "b\\"c")', structure(raw))
+    def test_parameters_stay_as_they_were_sent_but_for_continuations(self) -> None:
+        for sent, shown in {
+            b'a=b; Name="x y"': b'("a" "b" "Name" "x y")',
+            b"name*=utf-8''%C3%BC; size=1": b'("name*" "utf-8\'\'%C3%BC" "size" "1")',
+            b'x=1; Name*1="d e"; name*0=c; y=2': b'("x" "1" "Name" "cd e" "y" "2")',
+            b'name*0*=utf-8\'\'a%20; name*1="b\\"c "; name*2*=%C3%BC': b'("name*" "utf-8\'\'a%20b%22c%20%C3%BC")',
+            b"n*0=a%; n*1*=%20; n=plain": b'("n*" "\'\'a%25%20" "n" "plain")',
+            b"name*10=k; name*9=j": b'("name" "jk")',
+        }.items():
+            self.assertIn(shown, structure(b"Content-Type: text/plain; " + sent + b"\r\n\r\n"), sent)
 
     def test_a_boundary_that_begins_another_does_not_end_it(self) -> None:
         raw = (
