@@ -6,8 +6,9 @@ all who came meanwhile share.
 """
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -40,6 +41,8 @@ class MailboxState:
         self.row = opened.mailbox
         self.remembered = opened.reach
         self.version = _version(opened.mailbox.highest_modseq, opened.columns)
+        self.keywords: Sequence[str] = opened.mailbox.keywords
+        """All that have been in use here, own writes counted in: it only grows."""
         self.deleted = False
         self.sessions = 0
         self._mailboxes = mailboxes
@@ -156,14 +159,26 @@ class MailboxState:
     def _apply(self, changes: Changes) -> None:
         if changes.mailbox.highest_modseq < self.version.modseq:
             return
-        self.row = changes.mailbox
+        self._read_anew(changes.mailbox)
         self.remembered = changes.reach
         if changes.whole:
             self._replace(changes.mailbox.highest_modseq, changes.columns)
         else:
             self._advance(changes.mailbox.highest_modseq, changes.columns, changes.vanished)
 
+    def _read_anew(self, row: MailboxRow) -> None:
+        if row.keywords != self.row.keywords:
+            self._learn(row.keywords)
+        self.row = row
+
+    def _learn(self, keywords: Iterable[str]) -> None:
+        self.keywords = tuple(dict.fromkeys((*self.keywords, *keywords)))
+
     def _advance(self, modseq: int, columns: Columns, vanished: Sequence[int]) -> None:
+        if columns.keywords:
+            used = dict.fromkeys(chain.from_iterable(columns.keywords.values()))
+            if not used.keys() <= frozenset(self.keywords):
+                self._learn(used)
         version = self.version.apply(
             modseq,
             uids=columns.uids,
@@ -186,7 +201,7 @@ class MailboxState:
         """Take in a mailbox read anew, unless what is known is newer."""
         if opened.mailbox.highest_modseq < self.version.modseq:
             return
-        self.row = opened.mailbox
+        self._read_anew(opened.mailbox)
         self.remembered = opened.reach
         self._replace(opened.mailbox.highest_modseq, opened.columns)
 
@@ -292,6 +307,11 @@ class OpenMailbox:
     def version(self) -> Version:
         """The newest version known."""
         return self._state.version
+
+    @property
+    def keywords(self) -> Sequence[str]:
+        """The keywords in use; there are only ever more of them while it is open."""
+        return self._state.keywords
 
     @property
     def deleted(self) -> bool:

@@ -41,6 +41,15 @@ def writable(rights: Rights) -> bool:
     return bool(rights & WRITING)
 
 
+def tell_flags(session: "ImapProtocol") -> None:
+    """Tell which flags there are, and which of them may be set for good (RFC 3501 7.2.6, RFC 4314 5.1.1)."""
+    here = session.here
+    keywords = here.mailbox.keywords
+    here.keywords_told = len(keywords)
+    session.send(responses.flags(keywords))
+    session.send(acl_parse.permanent_flags(keywords, session.rights, settable=not here.read_only))
+
+
 async def hears(session: "ImapProtocol") -> bool:
     """Tell whether the session may be told what happens in the selected mailbox."""
     selected = session.selected
@@ -77,7 +86,7 @@ async def admitted(session: "ImapProtocol", command: commands.Command) -> comman
         code = b"READ-ONLY" if selected.read_only else b"READ-WRITE"
         session.send(responses.untagged_ok("your rights have changed", code=code))
     if settable(had) != settable(session.rights):
-        keywords = selected.mailbox.row.keywords
+        keywords = selected.mailbox.keywords
         session.send(acl_parse.permanent_flags(keywords, session.rights, settable=not selected.read_only))
     needed = NEEDS.get(type(command), "")
     if any(right not in session.rights for right in needed):
@@ -104,7 +113,7 @@ async def _store(session: "ImapProtocol", command: commands.Store) -> commands.S
     here = session.here
     uids = tuple(uid for _, uid in here.view.resolve(command.numbers, by_uid=command.by_uid))
     wanted = {word.lower() for word in keywords}
-    others = tuple(word for word in here.mailbox.row.keywords if word.lower() not in wanted) if "w" in rights else ()
+    others = tuple(word for word in here.mailbox.keywords if word.lower() not in wanted) if "w" in rights else ()
     if uids and not here.read_only:
         taken = FlagChange(uids, Change.REMOVE, allowed & ~flags, others)
         await session.services.changer.store(here.mailbox, [taken])

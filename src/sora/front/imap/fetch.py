@@ -175,7 +175,7 @@ def _lines(
                 columns.append([uid for _, uid in targets])
             case Attribute.FLAGS:
                 shape.append(responses.SHAPE_FLAGS)
-                columns.append(view.flag_texts(targets))
+                columns.append(session.flag_texts(targets))
             case Attribute.MODSEQ:
                 shape.append(responses.SHAPE_MODSEQ)
                 columns.append(view.modseqs(targets))
@@ -229,6 +229,8 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: Targets) -> in
     unread = 0
     unknown = ""
     async for page in session.services.reader.pages(here.mailbox.row.id, targets.uids, plan.want):
+        if Attribute.FLAGS in plan.items:
+            session.tell_keywords()
         for message in page:
             try:
                 line = _line(session, plan.items, Source(message.row, message.data))

@@ -38,7 +38,7 @@ async def tell_changes(session: ImapProtocol, changed: Targets) -> None:
         page = list(changed[start : start + _LINES_AT_ONCE])
         columns: list[Sequence[int] | Sequence[bytes]] = [
             [uid for _, uid in page],
-            view.flag_texts(page),
+            session.flag_texts(page),
             view.modseqs(page),
         ]
         session.send(session.fetch_lines(page, shape, columns))

@@ -6,7 +6,7 @@ from sora.core.uidset import UidSet
 from sora.front.imap import admission
 from sora.front.imap.resync import left_code, tell_changes, tell_vanished
 from sora.front.imap.session import Done, ImapProtocol, Refusal, Selected, handles
-from sora.imap import acl_parse, commands, listing, object_id, responses
+from sora.imap import commands, listing, object_id, responses
 from sora.imap.resync import Resync
 from sora.imap.view import Expunges, SessionView
 
@@ -34,8 +34,7 @@ async def select(session: ImapProtocol, command: commands.Select) -> Done:
     view = SessionView(mailbox.opened, recent_from=mailbox.recent_from)
     hush = mailbox.listen(session.wake)
     session.selected = Selected(command.mailbox, mailbox, view, read_only, hush, examined=command.read_only)
-    session.send(responses.flags(row.keywords))
-    session.send(acl_parse.permanent_flags(row.keywords, rights, settable=not read_only))
+    admission.tell_flags(session)
     session.send(responses.exists(view.count))
     if session.rev2:
         view.forget_recent()

@@ -79,6 +79,8 @@ class Selected:
     """Whether it was opened by EXAMINE, and stays read-only whatever rights come."""
     contexts: "Contexts | None" = None
     """Its searches that go on (RFC 5267)."""
+    keywords_told: int = 0
+    """How many of the mailbox's keywords the client knows."""
 
 
 C = TypeVar("C", contravariant=True)
@@ -375,7 +377,7 @@ class ImapProtocol(Peer):
             return
         view = self.here.view
         shape = [responses.SHAPE_FLAGS]
-        columns: list[Sequence[bytes] | Sequence[int]] = [view.flag_texts(changed)]
+        columns: list[Sequence[bytes] | Sequence[int]] = [self.flag_texts(changed)]
         # Whoever did not ask, or asked by UID, is told it: RFC 3501 6.4.8, RFC 5465 5.1, RFC 7162 3.2.4, RFC 9051 E 21.
         if self.condstore or self.rev2 or self._by_uid or (self.notify is not None and self.notify.by_uid):
             shape, columns = [responses.SHAPE_UID, *shape], [[uid for _, uid in changed], *columns]
@@ -383,6 +385,17 @@ class ImapProtocol(Peer):
             shape.append(responses.SHAPE_MODSEQ)
             columns.append(view.modseqs(changed))
         self.send(self.fetch_lines(changed, shape, columns))
+
+    def flag_texts(self, pairs: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return the flags of each (number, UID), of whose keywords the client has been told."""
+        self.tell_keywords()
+        return self.here.view.flag_texts(pairs)
+
+    def tell_keywords(self) -> None:
+        """Tell which flags there are if there are more by now: Alpine shows no keyword that it was not told of."""
+        here = self.here
+        if here.keywords_told != len(here.mailbox.keywords):
+            admission.tell_flags(self)
 
     def _expunge_issued(self) -> bytes:
         """Return the code that tells a client of expunges which it cannot be told of now (RFC 5530 3)."""

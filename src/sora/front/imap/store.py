@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sora.core import limits
 from sora.front.imap.session import Done, ImapProtocol, handles
-from sora.imap import acl_parse, commands, responses
+from sora.imap import commands, responses
 from sora.imap.targets import Targets
 from sora.imap.view import Expunges, OwnStore
 from sora.store.model import FlagChange, FlagsStored
@@ -23,21 +23,9 @@ async def store(session: ImapProtocol, command: commands.Store) -> Done:
         refused += await _store(session, command, targets[page])
         if len(targets) > limits.IMAP_CHANGE_PAGE:
             await session.announce_paced(Expunges.FORBIDDEN)
-    if command.keywords:
-        await _tell_full(session, len(command.keywords))
     if refused:
         return Done("some were changed meanwhile", responses.modified(refused), expunges)
     return Done("STORE completed", expunges=expunges)
-
-
-async def _tell_full(session: ImapProtocol, named: int) -> None:
-    """Tell that no more keywords can be made, once that is so (RFC 9051 7.1, PERMANENTFLAGS)."""
-    mailbox = session.here.mailbox
-    known = len(mailbox.row.keywords)
-    if known < limits.KEYWORDS_MAX <= known + named:
-        await mailbox.refresh()
-        if len(mailbox.row.keywords) >= limits.KEYWORDS_MAX:
-            session.send(acl_parse.permanent_flags(mailbox.row.keywords, session.rights, settable=True))
 
 
 async def _store(session: ImapProtocol, command: commands.Store, targets: Targets) -> list[int]:
@@ -46,6 +34,7 @@ async def _store(session: ImapProtocol, command: commands.Store, targets: Target
     uids = tuple(targets.uids)
     change = FlagChange(uids, command.change, command.flags, command.keywords, command.unchanged_since)
     stored = (await session.services.changer.store(here.mailbox, [change]))[0]
+    session.tell_keywords()
     await session.drained()
     now = stored.columns
     own = OwnStore(now.uids, now.modseqs, command.change, command.flags, command.keywords)
@@ -54,7 +43,7 @@ async def _store(session: ImapProtocol, command: commands.Store, targets: Target
     with_uid = command.by_uid or session.condstore or (command.silent and session.rev2)
     if answered:
         shape = [responses.SHAPE_FLAGS]
-        columns: list[Sequence[int] | Sequence[bytes]] = [here.view.flag_texts(answered)]
+        columns: list[Sequence[int] | Sequence[bytes]] = [session.flag_texts(answered)]
         if with_uid:
             shape.insert(0, responses.SHAPE_UID)
             columns.insert(0, [uid for _, uid in answered])
