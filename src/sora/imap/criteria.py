@@ -163,8 +163,8 @@ class _Builder:
 
     def open_or(self) -> None:
         top = self.open[-1]
-        if top.kind == b"OR" and top.got == top.wanted - 1:
-            # OR a OR b OR c d, as clients write long lists: one flat alternative, however many.
+        if top.kind == b"OR":
+            # OR a OR b c, or OR OR a b c, as clients write long lists: one flat alternative, however many.
             top.wanted += 1
         else:
             self.push(_Open(b"OR", 2))
