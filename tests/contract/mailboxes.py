@@ -1,6 +1,14 @@
 """The contract of `store.interfaces.Mailboxes`."""
 
-from sora.core.errors import MailboxExists, MailboxHasChildren, MailboxNameInvalid, NoSuchMailbox, SpecialUseTaken
+from sora.core import limits
+from sora.core.errors import (
+    LimitReached,
+    MailboxExists,
+    MailboxHasChildren,
+    MailboxNameInvalid,
+    NoSuchMailbox,
+    SpecialUseTaken,
+)
 from sora.core.flags import DELETED, FLAGGED, SEEN, Change
 from sora.core.ids import MailboxId, ModSeq
 from sora.store.model import NewMailbox
@@ -98,6 +106,33 @@ class MailboxesContract(StoreContract):
     async def test_names_that_differ_in_case_are_different(self) -> None:
         await self.store.mailboxes.create(self.account, NewMailbox("work"))
         self.assertNotEqual((await self.row("work")).id, (await self.row("Work")).id)
+
+    async def test_l14_an_account_has_so_many_mailboxes_whichever_way_they_are_made(self) -> None:
+        mailboxes = self.store.mailboxes
+        self.patch(limits, "MAILBOXES_MAX", 4)
+        with self.assertRaises(LimitReached):
+            await mailboxes.create(self.account, NewMailbox("One/Two"))
+        self.assertEqual(await self.names(), ["INBOX", "Sent", "Work"])
+        await mailboxes.create(self.account, NewMailbox("One"))
+        with self.assertRaises(LimitReached):
+            await mailboxes.create(self.account, NewMailbox("Two"))
+        with self.assertRaises(LimitReached):
+            await mailboxes.rename_inbox(self.account, "Two", self.actor)
+        with self.assertRaises(LimitReached):
+            await mailboxes.rename(self.account, "One", "Two/One")
+        await mailboxes.rename(self.account, "One", "Two")
+        self.assertEqual(await self.names(), ["INBOX", "Sent", "Two", "Work"])
+
+    async def test_l14_an_account_has_so_many_subscriptions(self) -> None:
+        mailboxes = self.store.mailboxes
+        had = len((await mailboxes.listing(self.account)).subscriptions)
+        self.patch(limits, "SUBSCRIPTIONS_MAX", had + 1)
+        await mailboxes.subscribe(self.account, "one")
+        await mailboxes.subscribe(self.account, "one")
+        with self.assertRaises(LimitReached):
+            await mailboxes.subscribe(self.account, "two")
+        await mailboxes.unsubscribe(self.account, "one")
+        await mailboxes.subscribe(self.account, "two")
 
     async def test_patterns_in_names_are_plain_text(self) -> None:
         for name in ("50%", "a_b", "a*", "back\\slash", "Entwürfe", "日本"):

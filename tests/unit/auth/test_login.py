@@ -327,6 +327,16 @@ class DelayTests(LoginTestCase):
         self.successResultOf(waiting)
         self.successResultOf(self.sign_in())
 
+    def test_a4_spelling_a_name_otherwise_wins_no_time(self) -> None:
+        for other in (USER.upper(), "User@Example.ORG", "user+detail@example.org"):
+            self.refusal(password="wrong")
+            self.refusal(other, password="wrong")
+            waiting = self.sign_in()
+            self.assertNoResult(waiting)
+            self.clock.advance(1.0)
+            # A success ends it, so that the next spelling begins anew.
+            self.successResultOf(waiting)
+
     def test_nothing_is_hashed_before_the_delay_is_over(self) -> None:
         self.refusal(password="wrong")
         self.refusal(password="wrong")

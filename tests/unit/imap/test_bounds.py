@@ -108,8 +108,8 @@ PLACES = {
     ),
     "append_messages": Place(b"APPEND", literals(b"x ", b" "), limits.IMAP_LITERAL_COUNT_MAX),
     "catenate_texts": Place(b"APPEND", literals(b"x CATENATE (TEXT ", b" TEXT "), ITEMS),
-    "catenate_urls": Place(b"APPEND", words(b"x CATENATE (", b"URL /x;UID=1"), ITEMS),
-    "replace_urls": Place(b"REPLACE", words(b"1 x CATENATE (", b"URL /x;UID=1"), ITEMS),
+    "catenate_urls": Place(b"APPEND", words(b"x CATENATE (", b"URL /x/;UID=1"), ITEMS),
+    "replace_urls": Place(b"REPLACE", words(b"1 x CATENATE (", b"URL /x/;UID=1"), ITEMS),
     "list_patterns": Place(b"LIST", words(b'"" (', b"x"), SOME),
     "list_patterns_together": Place(
         b"LIST", lambda n: b'"" (%b %b)' % (b"%" * (n // 2), b"*" * (n - n // 2)), limits.IMAP_PATTERN_MAX

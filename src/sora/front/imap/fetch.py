@@ -2,7 +2,7 @@
 
 What the shared view knows (UID, FLAGS, MODSEQ) is answered from memory. Everything else is read in pages,
 one query a page, while the page before is being written; a slow reader holds back the next page. A message
-whose bytes cannot be read now is left out and the command ends with NO: never an empty message.
+whose bytes cannot be read is left out and the command ends with NO: never an empty message.
 """
 
 from array import array
@@ -81,9 +81,9 @@ async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
     if not plan.want:
         await _from_view(session, plan.items, targets)
         return Done("FETCH completed", expunges=expunges)
-    unread = await _from_store(session, plan, targets)
+    unread, code = await _from_store(session, plan, targets)
     if unread:
-        raise Refusal(f"{unread} of the messages cannot be read now", b"UNAVAILABLE")
+        raise Refusal(f"{unread} of the messages cannot be read", code)
     return Done("FETCH completed", expunges=expunges)
 
 
@@ -220,13 +220,13 @@ def _known(view: SessionView, item: FetchItem, uid: int) -> bytes:
 # ------------------------------------------------------------ from the store
 
 
-async def _from_store(session: ImapProtocol, plan: Plan, targets: Targets) -> int:
-    """Answer page by page; returns how many messages could not be read."""
+async def _from_store(session: ImapProtocol, plan: Plan, targets: Targets) -> tuple[int, bytes]:
+    """Answer page by page; returns how many messages could not be read, and whether trying again may help."""
+    unread, code = 0, b"CORRUPTION"
     if all(isinstance(item, Attribute) for item in plan.items):
         await _list(session, plan, targets)
-        return 0
+        return unread, code
     here = session.here
-    unread = 0
     unknown = ""
     async for page in session.services.reader.pages(here.mailbox.row.id, targets.uids, plan.want):
         if Attribute.FLAGS in plan.items:
@@ -241,12 +241,14 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: Targets) -> in
             except SoraError as error:
                 session.log.warn("a message cannot be read: {error}", error=error)
                 unread += 1
+                if error.temporary:
+                    code = b"UNAVAILABLE"
                 continue
             await session.send_paced(line)
         await session.drained()
     if unknown:
         raise Refusal(unknown, b"UNKNOWN-CTE")
-    return unread
+    return unread, code
 
 
 async def _list(session: ImapProtocol, plan: Plan, targets: Targets) -> None:

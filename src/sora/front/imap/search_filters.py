@@ -35,8 +35,6 @@ async def applied(session: ImapProtocol, command: C) -> C:
             raise _undefined(names[0])
         found, more = await _replaced(session, found)
         modseq = modseq or more
-        if len(found.steps) > IMAP_SEARCH_KEYS_MAX:
-            raise LimitReached(f"more than {IMAP_SEARCH_KEYS_MAX} search keys")
     if found is command.criteria:
         return command
     if session.uid_only and any(isinstance(step, Numbers) for step in found.steps):
