@@ -10,7 +10,7 @@ Lines at the top that begin with `# ` set the scene, for the account named last:
     # next-uid MAILBOX NUMBER                memory only
     # quota [storage=OCTETS] [messages=N] [mailboxes=N]
     # quota-admin                            the account may set quotas
-    # setting NAME VALUE                     see `Settings` in tests/dialogs/world.py
+    # setting NAME VALUE ...                 see `Settings` in tests/dialogs/world.py
     # begin STATE                            how each client begins: `authenticated`, `selected NAME` or
                                              `examined NAME` (as the first account); for LMTP `greeted`
 
@@ -150,8 +150,8 @@ def _scene(dialog: Dialog, words: list[str], block: bytes | None) -> None:
             dialog.accounts[-1].quota = Limits(**{name: int(number) for name, number in numbers.items()})
         case ["quota-admin"]:
             dialog.quota_admins.append(dialog.accounts[-1].address)
-        case ["setting", name, value]:
-            dialog.settings[name] = value
+        case ["setting", name, *values] if values:
+            dialog.settings[name] = " ".join(values)
         case ["begin", *state]:
             dialog.begin = tuple(state)
         case _:

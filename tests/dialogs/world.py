@@ -59,7 +59,7 @@ class Settings:
     defaults: bool = False
     """Whether an account without mailboxes gets the default ones."""
     hidden: str = ""
-    """A capability that is hidden from everyone."""
+    """Capabilities that are hidden from everyone."""
     quota_final: bool = False
     """Whether mail for a full account is refused for good."""
     sharing: bool = False

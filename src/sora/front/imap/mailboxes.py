@@ -7,7 +7,7 @@ from sora.core.errors import MailboxHasChildren
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.front.imap.status import heed, status_line
 from sora.imap import acl_parse, commands, listing, object_id, responses
-from sora.imap.commands import Return
+from sora.imap.commands import ListKind, Return, Selection
 from sora.mail.mailboxes import SPECIAL_USES
 from sora.store.model import Listing, MailboxRow
 
@@ -17,6 +17,14 @@ Prepare = Callable[[ImapProtocol, commands.ListMailboxes, Listing], Awaitable[Wr
 RETURNED: Final[dict[Return, Prepare]] = {}
 """Return options that add lines of their own, made by `returns` in the files of their families."""
 _ATTRIBUTES: Final = frozenset((Return.SUBSCRIBED, Return.CHILDREN, Return.SPECIAL_USE))
+_NEEDED: Final[dict[Return | Selection | ListKind, str]] = {
+    Return.SPECIAL_USE: "SPECIAL-USE",
+    Return.MYRIGHTS: "LIST-MYRIGHTS",
+    Return.METADATA: "LIST-METADATA",
+    Selection.SPECIAL_USE: "SPECIAL-USE",
+    ListKind.XLIST: "XLIST",
+}
+"""The capability that something belongs to which is no part of IMAP4rev1 or IMAP4rev2."""
 
 
 def returns(option: Return) -> Callable[[Prepare], Prepare]:
@@ -33,6 +41,8 @@ def returns(option: Return) -> Callable[[Prepare], Prepare]:
 async def create(session: ImapProtocol, command: commands.Create) -> Done:
     """Create a mailbox, with the levels above it; a special use belongs to one mailbox of an account."""
     account = session.signed_in.account
+    if command.special_use and not session.offers("CREATE-SPECIAL-USE"):
+        raise Refusal("this is not offered", bad=True)
     use = command.special_use[0] if command.special_use else None
     if use is not None and (len(command.special_use) > 1 or use not in SPECIAL_USES):
         raise Refusal("this special use cannot be given", b"USEATTR")
@@ -100,8 +110,9 @@ async def namespace(session: ImapProtocol, command: commands.Namespace) -> Done:
 @handles(commands.ListMailboxes)
 async def list_mailboxes(session: ImapProtocol, command: commands.ListMailboxes) -> Done:
     """List names that match, with attributes and what else was asked of each (RFC 5258, RFC 5819)."""
-    if not command.returns <= _ATTRIBUTES | RETURNED.keys():
-        raise Refusal("this return option is not known", bad=True)
+    asked = {*command.returns, *command.selection, command.kind} & _NEEDED.keys()
+    if not all(session.offers(_NEEDED[one]) for one in asked):
+        raise Refusal("this is not offered", bad=True)
     heed(session, command.status)
     kind = command.kind.value
     everything = await session.services.mailboxes.listing(session.signed_in.account)
