@@ -103,11 +103,15 @@ class MemoryClient:
         self._transport.server = factory.buildProtocol(PEER)
         self._transport.server.makeConnection(self._transport)
         self._received = b""
+        self.heard = bytearray()
+        """All that the server has said."""
 
     def _turn(self) -> None:
         for _ in range(_TURNS):
             self._clock.advance(0)
-        self._received += self.coding.into(self._transport.value())
+        came = self.coding.into(self._transport.value())
+        self.heard += came
+        self._received += came
         self._transport.clear()
 
     async def send(self, data: bytes) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sora.store.interfaces import Store
-from tests.dialogs import script
+from tests.dialogs import grammar, script
 from tests.dialogs.runner import Run
 from tests.dialogs.script import Dialog
 from tests.dialogs.world import MemoryWorld, TcpWorld
@@ -15,7 +15,10 @@ FOLDER = Path(__file__).parent
 
 
 async def hold_in_memory(protocol: str, dialog: Dialog, *, piece: int | None) -> None:
-    """Hold a dialog over the store in memory, in segments of `piece` octets if it is given."""
+    """Hold a dialog over the store in memory, in segments of `piece` octets if it is given.
+
+    Whatever it does not look at of what an IMAP server said must fit the formal syntax as well.
+    """
     world = MemoryWorld(dialog, piece=piece)
     await world.set_up()
     world.factory = getattr(world, protocol)()
@@ -24,6 +27,9 @@ async def hold_in_memory(protocol: str, dialog: Dialog, *, piece: int | None) ->
         await run.hold()
     finally:
         await run.hang_up()
+    if protocol == "imap" and piece is None:
+        for client in world.clients:
+            grammar.check(bytes(client.heard))
 
 
 async def hold_over_tcp(protocol: str, dialog: Dialog, store: Store) -> None:

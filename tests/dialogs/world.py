@@ -233,6 +233,7 @@ class MemoryWorld(Scene):
         clock.advance(EPOCH)
         super().__init__(MemoryStore(clock), MemoryObjects(clock), dialog, clock)
         self.factory: Factory | None = None
+        self.clients: list[MemoryClient] = []
 
     async def set_up(self) -> None:
         """Make the scene, and what only memory can do."""
@@ -244,7 +245,8 @@ class MemoryWorld(Scene):
 
     async def connect(self) -> MemoryClient:
         """Connect a client."""
-        return MemoryClient(self.factory, self.clock, self._piece)
+        self.clients.append(MemoryClient(self.factory, self.clock, self._piece))
+        return self.clients[-1]
 
     def advance(self, seconds: float) -> None:
         """Let time pass, second by second."""
