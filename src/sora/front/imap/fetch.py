@@ -73,11 +73,9 @@ async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
     if since is not None:
         targets = await _changed(session, targets, here.mailbox.told_since(since))
     plan = _plan(items, peek=here.read_only or "s" not in session.rights)
-    if plan.sets_seen:
-        if session.condstore and Attribute.FLAGS in items:
-            # Its flags may be news then, of which the modseq is a part (RFC 7162 3.2.4).
-            plan.items = tuple(dict.fromkeys((Attribute.UID, *items, Attribute.MODSEQ)))
-        await _mark_seen(session, plan, targets.uids)
+    if plan.sets_seen and session.condstore and Attribute.FLAGS in items:
+        # Its flags may be news then, of which the modseq is a part (RFC 7162 3.2.4).
+        plan.items = tuple(dict.fromkeys((Attribute.UID, *items, Attribute.MODSEQ)))
     if not plan.want:
         await _from_view(session, plan.items, targets)
         return Done("FETCH completed", expunges=expunges)
@@ -135,7 +133,7 @@ def wants(section: sections.Section) -> Want:
 
 
 async def _mark_seen(session: ImapProtocol, plan: Plan, uids: Sequence[int]) -> None:
-    """Set \\Seen on what is about to be read (RFC 3501 6.4.5).
+    """Set \\Seen on what is about to be sent (RFC 3501 6.4.5): what cannot be read now stays unseen.
 
     Answers that carry FLAGS show it; without them it is announced after the answers, as any other change.
     What counts is whether it is set, not what the client was told: another session may have taken it away.
@@ -229,6 +227,8 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: Targets) -> tu
     here = session.here
     unknown = ""
     async for page in session.services.reader.pages(here.mailbox.row.id, targets.uids, plan.want):
+        if plan.sets_seen:
+            await _mark_seen(session, plan, [one.row.uid for one in page if not isinstance(one.data, Exception)])
         if Attribute.FLAGS in plan.items:
             session.tell_keywords()
         for message in page:
