@@ -17,8 +17,8 @@ from bench.rounds import SERVERS, Rounds, Wanted, measure_all, say, started
 from bench.soak import soak
 from bench.workloads import WORKLOADS
 
-_QUICK = Scale(messages=2_000, bulk=500, huge=20_000, seconds=1.5, turns=5, crowd=1_000)
-_FULL = Scale(messages=10_000, bulk=1_000, huge=100_000, seconds=3.0, turns=8, crowd=10_000)
+_QUICK = Scale(messages=2_000, bulk=500, huge=20_000, large=20_000, seconds=1.5, turns=5, crowd=1_000)
+_FULL = Scale(messages=10_000, bulk=1_000, huge=100_000, large=500_000, seconds=3.0, turns=8, crowd=10_000)
 _AGREE = 0.10
 """By how much the largest ratio of some runs may exceed the smallest."""
 _FILES = 20_000
@@ -43,7 +43,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _chosen(only: Sequence[str] | None) -> list[str]:
     if not only:
-        return list(WORKLOADS)
+        return [name for name, workload in WORKLOADS.items() if not workload.named_only]
     chosen, unknown = set(), []
     for wanted in only:
         found = [wanted] if wanted in WORKLOADS else [name for name in WORKLOADS if name.startswith(wanted)]

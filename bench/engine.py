@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
-_TAIL = 1024
-"""Octets kept to look for the end of an answer in; no final line of an answer is longer."""
+_TAIL = 4096
+"""Octets kept to look for the end of an answer in; no final line of an answer is longer, nor a list of capabilities."""
 _STALL = 30.0
 """Seconds without an octet after which a run is given up."""
 _RECEIVE = 1 << 18
@@ -63,6 +63,8 @@ class Line:
     began: float = 0.0
     shaking: bool = False
     parked: bool = False
+    latencies: list[float] | None = None
+    """Where this one's latencies go, if not among those of all."""
 
     def open(self) -> None:
         """Connect; on loopback that takes no time."""
@@ -297,5 +299,6 @@ class Driver:
         if line.at < len(line.script):
             self._begin_step(line)
             return
-        self._outcome.latencies.append(time.perf_counter() - line.began)
+        latencies = self._outcome.latencies if line.latencies is None else line.latencies
+        latencies.append(time.perf_counter() - line.began)
         self._next_script(line)

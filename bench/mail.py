@@ -4,18 +4,22 @@ import base64
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-_NAMES = ("Anna Ahrens", "Bela Bartok", "Clara Cook", "Dmitri Dorn", "Elsa Ek", "Farid Fox", "Grete Gul", "Hiro Hall")
-_WORDS = (
+NAMES = ("Anna Ahrens", "Bela Bartok", "Clara Cook", "Dmitri Dorn", "Elsa Ek", "Farid Fox", "Grete Gul", "Hiro Hall")
+WORDS = (
     "report", "invoice", "meeting", "holiday", "draft", "release", "question",
     "photos", "travel", "budget", "minutes", "offer", "review", "lunch",
 )  # fmt: skip
 _DATES = 50_000
 """Messages until dates begin again."""
-_FIRST_DAY = datetime(2024, 1, 1, 8, 0, tzinfo=UTC)
+FIRST_DAY = datetime(2024, 1, 1, 8, 0, tzinfo=UTC)
+MINUTES_APART = 17
+"""Between the dates of two messages."""
+_THREAD = 8
+"""Messages of a thread: each but the first answers the one before it."""
 
 
 def _person(number: int) -> str:
-    name = _NAMES[number % len(_NAMES)]
+    name = NAMES[number % len(NAMES)]
     return f"{name} <{name.split()[0].lower()}.{number % 97}@example.net>"
 
 
@@ -24,7 +28,7 @@ def _prose(number: int, octets: int) -> str:
     size = 0
     while size < octets:
         start = number + len(lines)
-        line = " ".join(_WORDS[(start * 7 + step * 3) % len(_WORDS)] for step in range(10)) + f" {start}"
+        line = " ".join(WORDS[(start * 7 + step * 3) % len(WORDS)] for step in range(10)) + f" {start}"
         lines.append(line)
         size += len(line) + 2
     return "\r\n".join(lines)
@@ -38,8 +42,8 @@ def _noise(number: int, octets: int) -> str:
 
 def message(number: int, octets: int) -> bytes:
     """Return message `number` of about so many octets: plain text when small, with HTML and an attachment else."""
-    date = (_FIRST_DAY + timedelta(minutes=17 * (number % _DATES))).strftime("%a, %d %b %Y %H:%M:%S +0000")
-    word = _WORDS[number % len(_WORDS)]
+    date = (FIRST_DAY + timedelta(minutes=MINUTES_APART * (number % _DATES))).strftime("%a, %d %b %Y %H:%M:%S +0000")
+    word = WORDS[number % len(WORDS)]
     head = [
         f"Received: from relay{number % 5}.example.net (relay{number % 5}.example.net [192.0.2.{number % 250}])",
         f"\tby mx.example.org with ESMTP id Q{number:08X}; {date}",
@@ -48,9 +52,10 @@ def message(number: int, octets: int) -> bytes:
         f"Subject: {word} number {number}",
         f"Date: {date}",
         f"Message-ID: <{number}.{octets}.bench@example.net>",
-        f"In-Reply-To: <{number - 1}.{octets}.bench@example.net>",
         "MIME-Version: 1.0",
     ]
+    if number % _THREAD:
+        head.append(f"In-Reply-To: <{number - 1}.{octets}.bench@example.net>")
     body = _small(number, octets - 500) if octets < 8192 else _large(number, octets - 1200)
     return ("\r\n".join((*head, *body)) + "\r\n").encode()
 

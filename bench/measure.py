@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from bench.engine import Driver, Line, Outcome, Script
+from bench.engine import Driver, Line, Outcome, Script, Step, Tick
 from bench.figures import Figures
 from bench.machine import busy, sync_seconds
 from bench.mail import message
 from bench.processes import spent
-from bench.scripts import Imap, delivery, lmtp_greeting
+from bench.scripts import Imap, delivery, each, lmtp_greeting
 from bench.servers import PASSWORD, Server, Skipped, user
 
 _LOOK = 0.25
@@ -35,11 +35,12 @@ _TLS = _without_verification()
 
 @attrs.frozen
 class Scale:
-    """How much is done: messages of three mailboxes, seconds of a window, turns of bulk commands, sessions in IDLE."""
+    """How much is done: messages of four mailboxes, seconds of a window, turns of bulk commands, sessions in IDLE."""
 
     messages: int
     bulk: int
     huge: int
+    large: int
     seconds: float
     turns: int
     crowd: int
@@ -105,13 +106,20 @@ class Measure:
         """Run what is not measured."""
         return self.driver.run(work, seconds=600.0)
 
-    def timed(self, work: Sequence[tuple[Line, Iterable[Script]]], *, items: int = 1, seconds: float = 0.0) -> Outcome:
+    def timed(
+        self,
+        work: Sequence[tuple[Line, Iterable[Script]]],
+        *,
+        items: int = 1,
+        seconds: float = 0.0,
+        tick: Tick | None = None,
+    ) -> Outcome:
         """Run and count; one script handles so many items."""
         tree = self.server.tree
         if not self.figures.sync:
             self.figures.sync = sync_seconds(self.server.directory)
         before, driver, machine = tree.cpu(), _own_cpu(), busy()
-        outcome = self.driver.run(work, seconds=seconds or self.scale.seconds)
+        outcome = self.driver.run(work, seconds=seconds or self.scale.seconds, tick=tick)
         used, machine = _own_cpu() - driver, busy() - machine
         cost = spent(before, tree.cpu())
         self.figures.add_cpu(cost)
@@ -127,12 +135,20 @@ class Measure:
         """Run scripts on one connection, not measured."""
         return self.untimed([(line, scripts)])
 
+    def over_and_over(self, line: Line, steps: Iterable[Step], *, items: int = 1) -> None:
+        """Run one step unmeasured, then others for half a window, in which short ones are measured well."""
+        waiting = iter(steps)
+        self.once(line, [next(waiting)])
+        self.timed([(line, each(waiting))], items=items, seconds=self.scale.seconds / 2)
+
     def settle(self) -> dict[str, float]:
         """Wait until the server is quiet; return the CPU it used until it became so."""
         return settle([self.server])[0]
 
     def needs(self, capability: str) -> None:
-        """Raise `Skipped` unless the server says after LOGIN that it has a capability."""
+        """Raise `Skipped` unless the server says after LOGIN that it has a capability; without one nothing is asked."""
+        if not capability:
+            return
         ((line, imap),) = self.imap()
         step = imap.command("CAPABILITY")
         self.once(line, [step])

@@ -56,7 +56,7 @@ class Tree:
         """Prepare; `groups` maps names of processes to groups, with all below them; others are the group `rest`."""
         self._root = root
         self._names = groups
-        self._rest = rest
+        self.rest = rest
 
     def _read(self) -> dict[int, tuple[str, int, float]]:
         table = {}
@@ -74,7 +74,7 @@ class Tree:
         mine = descendants({pid: parent for pid, (_, parent, _) in table.items()}, [self._root])
         grouped = {}
         for pid in mine:
-            group, at = self._rest, pid
+            group, at = self.rest, pid
             while at in mine:
                 name, parent, _ = table[at]
                 if name in self._names:

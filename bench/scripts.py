@@ -47,6 +47,11 @@ class Imap:
         """Begin to IDLE (RFC 2177)."""
         return Step(self._tag() + b"IDLE\r\n", b"+ ")
 
+    def idle_for_nothing(self) -> Script:
+        """Begin to IDLE, and end it at once."""
+        tag = self._tag()
+        return [Step(tag + b"IDLE\r\n", b"+ "), Step(b"DONE\r\n", tag, done=b"OK")]
+
     def append(self, mailbox: str, text: bytes) -> Step:
         """Append with a non-synchronizing literal (RFC 7888)."""
         return self.command(b"APPEND %s {%d+}\r\n%s" % (mailbox.encode(), len(text), text))
@@ -63,6 +68,16 @@ class Imap:
             self.command(f"FETCH {envelopes}:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)"),
             self.command(f"FETCH {newest} BODY.PEEK[]"),
             self.command(f"STORE {newest} +FLAGS.SILENT (\\Seen)"),
+            self.command("LOGOUT"),
+        ]
+
+    def reconnect(self, user: str, password: str, known: str) -> Script:
+        """Do what a phone does when its connection is back: `known` is UIDVALIDITY and HIGHESTMODSEQ of its inbox."""
+        return [
+            *self.login(user, password),
+            self.command("ENABLE QRESYNC"),
+            self.command(f"SELECT INBOX (QRESYNC ({known}))"),
+            *self.idle_for_nothing(),
             self.command("LOGOUT"),
         ]
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.servers import HOST, USERS, Server, Unavailable, certificate
+from bench.servers import HOST, USERS, Server, Unavailable, certificate, free_ports
 
 _SETTINGS = """
 [process]
@@ -31,6 +31,8 @@ type = "imap"
 tls = true
 [servers.lmtp]
 addr = "{host}:{lmtp}"
+[servers.metrics]
+addr = "{host}:{metrics}"
 """
 
 
@@ -48,6 +50,12 @@ class Sora(Server):
         self._settings = settings
         self._workers = workers
         self.workers = workers
+        (self._metrics_port,) = free_ports(1)
+
+    @property
+    def metrics(self) -> str:
+        """Where its counters are read."""
+        return f"http://{HOST}:{self._metrics_port}/metrics"
 
     @property
     def state(self) -> Path:
@@ -89,6 +97,7 @@ class Sora(Server):
             imap=self.imap_port,
             imaps=self.imaps_port,
             lmtp=self.lmtp_port,
+            metrics=self._metrics_port,
         )
         self._config.write_text(text + self._settings, "utf-8")
         twistd = [sys.executable, "-m", "twisted", "--log-level=warn"]

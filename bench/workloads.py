@@ -1,20 +1,24 @@
 """The workloads of a mail store. Each prepares what it needs, outside of the measured time, and measures one round.
 
 Users: 1 to 32 are delivered to, 41 to 48 have a phone's inbox each, 49 has the big mailbox, 50 that of bulk commands,
-51 to 58 are stored and appended to, 59 has the huge mailbox, 60 is announced to, the crowd begins at 1001.
+51 to 58 are stored and appended to, 59 has the huge mailbox, 61 looks on, 60 is announced to, the crowd begins at 1001.
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import attrs
 
+from bench.bulk import copy, expunge, move, store_all, store_single
 from bench.engine import Line, Script
 from bench.idle import idle_crowd, idle_notify
+from bench.large import COMMANDS, over_all
 from bench.mail import message
 from bench.measure import Measure
 from bench.scripts import Imap, delivery, each, login_and_out
+from bench.searches import QUESTIONS, ask_again, ask_first
 from bench.servers import PASSWORD, user
 
 SMALL, LARGE = 2_048, 30_720
@@ -75,11 +79,27 @@ def phone(measure: Measure) -> None:
     measure.timed(all_users(_REPEATS_MAX))
 
 
-def _over_and_over(measure: Measure, line: Line, imap: Imap, command: str, *, items: int = 1) -> None:
-    """Run a command once unmeasured, then again and again for long enough that short ones are measured well."""
-    measure.once(line, [imap.command(command)])
-    steps = (imap.command(command) for _ in range(_REPEATS_MAX))
-    measure.timed([(line, each(steps))], items=items, seconds=measure.scale.seconds / 2)
+def reconnect(measure: Measure, *, secure: bool = False) -> None:
+    """Sign in, ENABLE QRESYNC, SELECT with nothing new, IDLE, DONE, LOGOUT: eight users at once."""
+    measure.needs("QRESYNC")
+    measure.fill(range(41, 49), _PHONE_INBOX)
+    address = measure.server.imaps if secure else measure.server.imap
+    known = []
+    for line, _ in measure.imap(8, first=41, mailbox="INBOX (CONDSTORE)"):
+        facts = (re.search(rb"\[%s (\d+)\]" % name, line.tail) for name in (b"UIDVALIDITY", b"HIGHESTMODSEQ"))
+        known.append(" ".join(fact[1].decode() for fact in facts if fact))
+    measure.close()
+
+    def sessions(number: int, count: int) -> Iterator[Script]:
+        for _ in range(count):
+            yield Imap().reconnect(user(41 + number), PASSWORD, known[number])
+
+    def all_users(count: int) -> list[tuple[Line, Iterator[Script]]]:
+        return [(measure.line(address, fresh=True, secure=secure), sessions(n, count)) for n in range(8)]
+
+    measure.untimed(all_users(_SIGNED_IN))
+    measure.settle()
+    measure.timed(all_users(_REPEATS_MAX))
 
 
 def read_all(measure: Measure, *, what: str, limit: int | None = None, again: str = "") -> None:
@@ -104,14 +124,14 @@ def read_all(measure: Measure, *, what: str, limit: int | None = None, again: st
         measure.settle()
         measure.timed([(line, [[imap.command("SELECT INBOX"), imap.command(command)]])], items=wanted, seconds=60)
         return
-    _over_and_over(measure, line, imap, command, items=wanted)
+    measure.over_and_over(line, map(imap.command, itertools.repeat(command)), items=wanted)
 
 
 def select(measure: Measure) -> None:
     """SELECT the big mailbox again and again."""
     measure.fill([49], measure.scale.messages)
     ((line, imap),) = measure.imap(first=49, mailbox="INBOX")
-    _over_and_over(measure, line, imap, "SELECT INBOX")
+    measure.over_and_over(line, map(imap.command, itertools.repeat("SELECT INBOX")))
 
 
 def select_again(measure: Measure) -> None:
@@ -124,17 +144,15 @@ def select_again(measure: Measure) -> None:
         measure.once(line, [imap.command("CREATE huge")], *copies)
         measure.server.prepared.add("huge")
         measure.settle()
-    _over_and_over(measure, line, imap, "SELECT huge")
+    measure.over_and_over(line, map(imap.command, itertools.repeat("SELECT huge")))
     measure.figures.values["messages"] = huge
 
 
-def search(measure: Measure, *, command: str) -> None:
-    """SEARCH or SORT the big mailbox."""
-    if command.startswith("SORT"):
-        measure.needs("SORT")
+def search_flags(measure: Measure) -> None:
+    """SEARCH the big mailbox by flags alone."""
     measure.fill([49], measure.scale.messages)
     ((line, imap),) = measure.imap(first=49, mailbox="INBOX")
-    _over_and_over(measure, line, imap, command)
+    measure.over_and_over(line, map(imap.command, itertools.repeat("SEARCH UNSEEN NOT FLAGGED")))
 
 
 def append(measure: Measure) -> None:
@@ -150,88 +168,17 @@ def append(measure: Measure) -> None:
     )
 
 
-def store_single(measure: Measure) -> None:
-    """STORE a flag of one message, another one each time, eight connections in their own mailboxes."""
-    measure.fill(range(51, 59), 100)
-    opened = measure.imap(8, first=51, mailbox="INBOX")
-
-    def steps(imap: Imap) -> Iterator[Script]:
-        for number in range(_REPEATS_MAX):
-            sign = "+" if number // 100 % 2 == 0 else "-"
-            yield [imap.command(f"STORE {number % 100 + 1} {sign}FLAGS (\\Flagged)")]
-
-    measure.timed([(line, steps(imap)) for line, imap in opened])
-
-
-def _bulk(measure: Measure, *steps: Callable[[Imap, int], list[str]], timed: int) -> None:
-    """Run commands that belong together some times over; the one at index `timed` of them is measured."""
-    measure.fill([50], measure.scale.bulk)
-    ((line, imap),) = measure.imap(first=50, mailbox="INBOX")
-    for _ in range(measure.scale.turns):
-        turn = next(_numbers)
-        for number, step in enumerate(steps):
-            script = [imap.command(text) for text in step(imap, turn)]
-            if number == timed:
-                measure.timed([(line, [script])], items=measure.scale.bulk)
-            else:
-                measure.once(line, script)
-
-
-def store_all(measure: Measure) -> None:
-    """STORE a flag of all messages of a mailbox."""
-    _bulk(
-        measure,
-        lambda *_: ["STORE 1:* +FLAGS.SILENT (\\Answered)"],
-        lambda *_: ["STORE 1:* -FLAGS.SILENT (\\Answered)"],
-        timed=0,
-    )
-
-
-def copy(measure: Measure) -> None:
-    """COPY all messages of a mailbox to an empty one."""
-    _bulk(
-        measure,
-        lambda _, turn: [f"CREATE c{turn}"],
-        lambda _, turn: [f"COPY 1:* c{turn}"],
-        lambda _, turn: [f"DELETE c{turn}"],
-        timed=1,
-    )
-
-
-def move(measure: Measure) -> None:
-    """MOVE all messages of a mailbox to an empty one."""
-    _bulk(
-        measure,
-        lambda _, turn: [f"CREATE m{turn}", f"CREATE n{turn}", f"COPY 1:* m{turn}", f"SELECT m{turn}"],
-        lambda _, turn: [f"MOVE 1:* n{turn}"],
-        lambda _, turn: ["SELECT INBOX", f"DELETE m{turn}", f"DELETE n{turn}"],
-        timed=1,
-    )
-
-
-def expunge(measure: Measure) -> None:
-    """EXPUNGE a mailbox in which all messages are marked."""
-    _bulk(
-        measure,
-        lambda _, turn: [
-            f"CREATE e{turn}",
-            f"COPY 1:* e{turn}",
-            f"SELECT e{turn}",
-            "STORE 1:* +FLAGS.SILENT (\\Deleted)",
-        ],
-        lambda *_: ["EXPUNGE"],
-        lambda _, turn: ["SELECT INBOX", f"DELETE e{turn}"],
-        timed=1,
-    )
-
-
 @attrs.frozen
 class Workload:
-    """A workload by name: what one item of it is, the function that measures a round, how many rounds at most."""
+    """A workload by name: what one item of it is, the function that measures a round, how many rounds at most.
+
+    `named_only`: it takes so long to prepare that it is measured only when it is asked for by name.
+    """
 
     item: str
     run: Callable[[Measure], None]
     rounds: int = 100
+    named_only: bool = False
 
 
 def _deliveries() -> dict[str, Workload]:
@@ -244,6 +191,15 @@ def _deliveries() -> dict[str, Workload]:
     }
 
 
+def _searches() -> dict[str, Workload]:
+    workloads = {}
+    for name in QUESTIONS:
+        called = name if name.startswith(("sort", "thread")) else f"search-{name}"
+        workloads[f"{called}-first"] = Workload("command", partial(ask_first, name=name))
+        workloads[called] = Workload("command", partial(ask_again, name=name))
+    return workloads
+
+
 _FLAGS = partial(read_all, what="(UID FLAGS)")
 _ALL_ENVELOPES = partial(read_all, what=_ENVELOPES)
 _BODIES = partial(read_all, what="(UID BODY.PEEK[])", limit=1000)
@@ -253,14 +209,15 @@ WORKLOADS: dict[str, Workload] = {
     "login": Workload("session", partial(sign_in, connections=16)),
     "tls-login": Workload("session", partial(sign_in, connections=16, secure=True)),
     "phone": Workload("session", phone),
+    "reconnect": Workload("session", reconnect),
+    "reconnect-tls": Workload("session", partial(reconnect, secure=True)),
     "select": Workload("command", select),
     "select-again": Workload("command", select_again),
     "flags": Workload("message", _FLAGS),
     "envelopes": Workload("message", _ALL_ENVELOPES),
     "bodies": Workload("message", _BODIES),
-    "search-flags": Workload("command", partial(search, command="SEARCH UNSEEN NOT FLAGGED")),
-    "search-subject": Workload("command", partial(search, command="SEARCH SUBJECT invoice")),
-    "sort": Workload("command", partial(search, command="SORT (DATE) UTF-8 ALL")),
+    "search-flags": Workload("command", search_flags),
+    **_searches(),
     "append": Workload("message", append),
     "store": Workload("command", store_single),
     "store-all": Workload("message", store_all),
@@ -276,5 +233,9 @@ WORKLOADS: dict[str, Workload] = {
     "envelopes-restart": Workload("message", partial(_ALL_ENVELOPES, again="forgotten")),
     "flags-cold": Workload("message", partial(_FLAGS, again="cold")),
     "envelopes-cold": Workload("message", partial(_ALL_ENVELOPES, again="cold")),
+    **{
+        f"large-{name}": Workload("message", partial(over_all, name=name), rounds=3, named_only=True)
+        for name in COMMANDS
+    },
 }
 """By name, in the order in which they are measured; last those that start servers again."""
