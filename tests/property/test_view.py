@@ -8,6 +8,7 @@ from twisted.trial import unittest
 
 from sora.core.flags import Change
 from sora.core.uidset import STAR, UidSet
+from sora.imap import version
 from sora.imap.version import Version
 from sora.imap.view import Expunges, OwnStore, SessionView
 
@@ -20,6 +21,9 @@ ACTIONS = st.lists(
     ),
     max_size=60,
 )
+
+MANY = st.sampled_from((1, 16))
+"""From how many UIDs on it is tried whether they stand together."""
 
 
 class Server:
@@ -145,22 +149,23 @@ class Client:
 
 class ViewAgainstModel(unittest.SynchronousTestCase):
     @settings(deadline=None, max_examples=100)
-    @given(st.integers(0, 6), ACTIONS)
-    def test_two_clients_always_know_what_their_lists_say(self, count, actions):
+    @given(st.integers(0, 6), ACTIONS, MANY)
+    def test_two_clients_always_know_what_their_lists_say(self, count, actions, many):
+        self.patch(version, "_MANY", many)
         server = Server(count)
         clients = [Client(server), Client(server)]
-        for what, at, many, bits in actions:
+        for what, at, count, bits in actions:
             client = clients[at % 2]
             if what == "arrive":
-                server.arrive(many)
+                server.arrive(count)
             elif what == "expunge":
-                server.expunge(at, many)
+                server.expunge(at, count)
             elif what == "flag":
-                server.flag(server.pick(at, many), bits)
+                server.flag(server.pick(at, count), bits)
             elif what == "reread":
                 server.reread()
             elif what in ("own", "own silent"):
-                client.store(server.pick(at, many), bits, silent=what == "own silent")
+                client.store(server.pick(at, count), bits, silent=what == "own silent")
                 client.check()
             else:
                 client.hear(Expunges.ALLOWED if what == "allowed" else Expunges.FORBIDDEN)
@@ -173,18 +178,19 @@ class ViewAgainstModel(unittest.SynchronousTestCase):
             assert client.view.uids is server.version.uids
 
     @settings(deadline=None, max_examples=50)
-    @given(st.integers(0, 6), ACTIONS)
-    def test_versions_are_what_a_fresh_reading_gives(self, count, actions):
+    @given(st.integers(0, 6), ACTIONS, MANY)
+    def test_versions_are_what_a_fresh_reading_gives(self, count, actions, many):
+        self.patch(version, "_MANY", many)
         server = Server(count)
         first = server.version
         before = (first.uids[:], first.flags[:], first.modseqs[:], dict(first.keywords))
-        for what, at, many, bits in actions:
+        for what, at, count, bits in actions:
             if what == "arrive":
-                server.arrive(many)
+                server.arrive(count)
             elif what == "expunge":
-                server.expunge(at, many)
+                server.expunge(at, count)
             elif what == "flag":
-                server.flag(server.pick(at, many), bits)
+                server.flag(server.pick(at, count), bits)
         fresh = server.whole()
         for name in ("modseq", "uids", "flags", "modseqs", "keywords"):
             assert getattr(server.version, name) == getattr(fresh, name), name

@@ -8,16 +8,21 @@ from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress, pairwise, takewhile
+from itertools import compress, takewhile
 from operator import ne
 from typing import Final
 
 import attrs
 
+from sora.imap import resync
+
 HISTORY_MAX: Final = 256
 """Steps remembered between versions; a session further behind compares the columns instead."""
 HISTORY_UIDS_MAX: Final = 20_000
 """UIDs that all remembered steps together may name, so that history stays small."""
+
+_MANY: Final = 16
+"""From so many UIDs on it is tried whether they stand together."""
 
 Keywords = Mapping[int, tuple[str, ...]]
 """Of each UID that has keywords."""
@@ -73,11 +78,33 @@ def position(uids: "array[int]", uid: int) -> int:
     return index if index < len(uids) and uids[index] == uid else -1
 
 
-def _without(column: "array[int]", gone: Sequence[int]) -> "array[int]":
-    """Copy a column without the given ascending indexes, run by run."""
+def together(uids: "array[int]", wanted: Sequence[int]) -> range | None:
+    """Return the indexes of UIDs that stand next to each other in a column, in this order; None if they do not.
+
+    Commands over many messages mostly name neighbours, and one comparison is much less than looking for each.
+    """
+    if len(wanted) < _MANY:
+        return None
+    first = bisect_left(uids, wanted[0])
+    there = uids[first : first + len(wanted)]
+    same = there == (wanted if isinstance(wanted, array) else array("I", wanted))
+    return range(first, first + len(wanted)) if same else None
+
+
+def where(uids: "array[int]", wanted: Sequence[int]) -> Sequence[int]:
+    """Return the indexes of UIDs in an ascending column, -1 for each that is not there."""
+    found = together(uids, wanted)
+    return [position(uids, uid) for uid in wanted] if found is None else found
+
+
+def _without(column: "array[int]", gone: Iterable[tuple[int, int]]) -> "array[int]":
+    """Copy a column without the given runs of indexes, ascending."""
     kept = array(column.typecode)
-    for before, after in pairwise((-1, *gone, len(column))):
-        kept += column[before + 1 : after]
+    at = 0
+    for first, last in gone:
+        kept += column[at:first]
+        at = last + 1
+    kept += column[at:]
     return kept
 
 
@@ -123,7 +150,7 @@ class Version:
         flags: Sequence[int],
         modseqs: Sequence[int],
         keywords: Keywords,
-        vanished: Iterable[int] = (),
+        vanished: Sequence[int] = (),
     ) -> "Version":
         """Return the version after changes up to `modseq`: messages as they are now, and UIDs that are gone.
 
@@ -134,16 +161,19 @@ class Version:
         changed: list[tuple[int, int]] = []
         """(index here, index there)"""
         arrived: list[int] = []
-        for there, uid in enumerate(uids):
-            here = self.index(uid) if uid <= last else -1
+        known = self.modseqs
+        for there, here in enumerate(where(self.uids, uids)):
+            modseq_there = modseqs[there]
             if here >= 0:
-                if self._differs(here, modseqs[there], flags[there], keywords.get(uid, ())):
+                if modseq_there > known[here] or (
+                    modseq_there == known[here] and self._differs(here, flags[there], keywords.get(uids[there], ()))
+                ):
                     changed.append((here, there))
-            elif uid > last:
+            elif uids[there] > last:
                 arrived.append(there)
-            elif modseqs[there] > self.modseq:
-                raise ValueError(f"UID {uid} appeared below {last}")
-        gone = sorted({here for uid in vanished if (here := self.index(uid)) >= 0})
+            elif modseq_there > self.modseq:
+                raise ValueError(f"UID {uids[there]} appeared below {last}")
+        gone = sorted({here for here in where(self.uids, vanished) if here >= 0})
         if modseq <= self.modseq and not (changed or arrived or gone):
             return self
         if not (changed or arrived or gone):
@@ -161,7 +191,8 @@ class Version:
             new_flags.extend(flags[there] for there in arrived)
             new_modseqs.extend(modseqs[there] for there in arrived)
         if gone:
-            new_uids, new_flags, new_modseqs = (_without(c, gone) for c in (new_uids, new_flags, new_modseqs))
+            runs = resync.runs(gone)
+            new_uids, new_flags, new_modseqs = (_without(c, runs) for c in (new_uids, new_flags, new_modseqs))
         touched = [uids[there] for _, there in changed]
         lost = [self.uids[here] for here in gone]
         words = self._reworded(keywords, [*touched, *(uids[there] for there in arrived)], lost)
@@ -190,11 +221,8 @@ class Version:
             return steps
         return [_compare(older, self)]
 
-    def _differs(self, here: int, modseq: int, flags: int, keywords: tuple[str, ...]) -> bool:
-        """Tell whether this is news: newer, or another change of the same transaction, which has the same modseq."""
-        known = self.modseqs[here]
-        if modseq != known:
-            return modseq > known
+    def _differs(self, here: int, flags: int, keywords: tuple[str, ...]) -> bool:
+        """Tell whether this is news: another change of the same transaction, which has the same modseq."""
         return flags != self.flags[here] or keywords != self.keywords.get(self.uids[here], ())
 
     def _reworded(self, keywords: Keywords, touched: Sequence[int], lost: Sequence[int]) -> Keywords:
@@ -236,7 +264,7 @@ def _compare(old: Version, new: Version) -> Step:
     uids, modseqs = old.uids, old.modseqs
     if new.uids[:count] != uids:
         vanished = sorted(set(uids).difference(new.uids))
-        gone = [position(uids, uid) for uid in vanished]
+        gone = resync.runs(where(uids, vanished))
         uids, modseqs = _without(uids, gone), _without(modseqs, gone)
     elif new.modseqs[:count] == modseqs:
         return Step(new.serial, (), (), None)

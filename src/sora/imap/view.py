@@ -18,7 +18,7 @@ from sora.core.flags import SEEN, Change
 from sora.core.uidset import UidSet
 from sora.imap import responses, resync, targets
 from sora.imap.targets import Targets
-from sora.imap.version import Keywords, Version, position
+from sora.imap.version import Keywords, Version, position, together, where
 
 
 class Expunges(Enum):
@@ -237,6 +237,8 @@ class SessionView:
     def numbers(self, uids: Sequence[int]) -> list[int]:
         """Return the sequence numbers of UIDs, all of which the client was told of."""
         known = self._uids
+        if (found := together(known, uids)) is not None:
+            return list(range(found.start + 1, found.stop + 1))
         if len(uids) * _MANY < len(known):
             return [bisect_left(known, uid) + 1 for uid in uids]
         places = dict(zip(known, range(1, len(known) + 1), strict=True))
@@ -244,6 +246,8 @@ class SessionView:
 
     def told(self, uids: Sequence[int]) -> list[int]:
         """Return those of the UIDs that the client was told of, in their order."""
+        if together(self._uids, uids) is not None:
+            return list(uids)
         if len(uids) * _MANY < len(self._uids):
             return [uid for uid in uids if self.has(uid)]
         known = set(self._uids)
@@ -347,7 +351,13 @@ class SessionView:
         """Do what `stored` does, silently, with the numbers for indexes and the flags for all that is known."""
         uids, told, now = self._uids, self._known.flags, version.flags
         kept, added = own.masks
-        answered = []
+        answered: list[tuple[int, int]] = []
+        if (places := together(uids, own.uids)) is not None:
+            here = slice(places.start, places.stop)
+            believed = bytes([bits & kept & 255 | added for bits in range(256)])
+            if told[here].tobytes().translate(believed) == now[here].tobytes():
+                self._answered.update(zip(own.uids, own.modseqs, strict=True))
+                return answered
         for uid, modseq in sorted(zip(own.uids, own.modseqs, strict=True)):
             index = position(uids, uid)
             if index >= 0:
@@ -412,13 +422,17 @@ class SessionView:
         changed: set[int] = set()
         old = self._known
         for step in version.steps_from(old):
-            for uid in step.vanished:
-                if uid not in self._gone and position(self._uids, uid) >= 0:
+            for uid, at in zip(step.vanished, where(self._uids, step.vanished), strict=True):
+                if at >= 0 and uid not in self._gone:
                     self._gone[uid] = self._facts(uid) if keep else _FORGOTTEN
-            changed.update([uid for uid in step.changed if position(self._uids, uid) >= 0])
+            places = where(self._uids, step.changed)
+            changed.update([uid for uid, at in zip(step.changed, places, strict=True) if at >= 0])
         self._known = self._latest = version
-        changed.difference_update(self._gone)
-        if self._answered:
-            changed = {uid for uid in changed if self._answered.get(uid) != self.modseq(uid)}
+        if changed and self._gone:
+            changed.difference_update(self._gone)
+        if self._answered and changed:
+            answered, modseqs, ordered = self._answered, version.modseqs, sorted(changed)
+            places = where(version.uids, ordered)
+            changed = {uid for uid, at in zip(ordered, places, strict=True) if answered.get(uid) != modseqs[at]}
         self._answered.clear()
         return changed

@@ -6,7 +6,7 @@ from twisted.trial import unittest
 
 from sora.core.flags import FLAGGED, SEEN, Change
 from sora.core.uidset import STAR, UidSet
-from sora.imap.version import HISTORY_MAX, HISTORY_UIDS_MAX, Version
+from sora.imap.version import HISTORY_MAX, HISTORY_UIDS_MAX, Version, together, where
 from sora.imap.view import Expunges, OwnStore, SessionView
 
 
@@ -31,6 +31,16 @@ def changed(before: Version, flags=None, *, vanished=(), modseq=None, keywords=N
         keywords=keywords or {},
         vanished=vanished,
     )
+
+
+class TogetherTests(unittest.SynchronousTestCase):
+    def test_neighbours_are_found_in_one_go_and_all_others_one_by_one(self):
+        uids = array("I", range(10, 400, 3))
+        for wanted in (uids[5:60], list(uids[5:60])):
+            self.assertEqual(together(uids, wanted), range(5, 60))
+        for wanted in (uids[5:8], uids[5:60:2], uids[60:5:-1], array("I", range(500, 560)), uids[100:] + uids[:1]):
+            self.assertIsNone(together(uids, wanted))
+        self.assertEqual(list(where(uids, [*uids[50:80], 11, 500])), [*range(50, 80), -1, -1])
 
 
 class Numbers(unittest.SynchronousTestCase):
