@@ -4,7 +4,8 @@ RFC 3501 9 (`sequence-set`). `*` is resolved against a maximum that the caller s
 """
 
 import re
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -14,6 +15,11 @@ from sora.core.ids import UID_MAX
 STAR: Final = 0
 """How `*` is kept until it is resolved (0 is no message number)."""
 
+PIECE: Final = 50_000
+"""Numbers that are written in one turn of the reactor: some ten milliseconds, however they lie."""
+_BLOCK_MIN: Final = 16
+_BLOCK: Final = 1_024
+"""Numbers that are compared at once."""
 _ITEM = re.compile(rb"(\*|[1-9][0-9]{0,9})(?::(\*|[1-9][0-9]{0,9}))?\Z")
 
 
@@ -79,17 +85,55 @@ def parse(text: bytes, ranges_max: int) -> UidSet:
     return UidSet(tuple(ranges))
 
 
-def compact(numbers: Iterable[int]) -> str:
-    """Write numbers in the given order as a sequence set, runs of successors as `first:last`."""
-    parts: list[str] = []
-    first = last = -1
-    for number in numbers:
-        if number == last + 1 and first >= 0:
-            last = number
-            continue
-        if first >= 0:
-            parts.append(str(first) if first == last else f"{first}:{last}")
-        first = last = number
+def runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the runs of successors in the given order, as (first, last)."""
+    found: list[tuple[int, int]] = []
+    first, last = -1, -2
+    for low, high in _blocks(numbers):
+        if low != last + 1:
+            if first >= 0:
+                found.append((first, last))
+            first = low
+        last = high
     if first >= 0:
-        parts.append(str(first) if first == last else f"{first}:{last}")
-    return ",".join(parts)
+        found.append((first, last))
+    return found
+
+
+def _blocks(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield what runs are joined from: whole blocks of successors, which are the rule, and single numbers."""
+    if len(numbers) < _BLOCK_MIN:
+        yield from zip(numbers, numbers, strict=True)
+        return
+    for start in range(0, len(numbers), _BLOCK):
+        block = array("Q", numbers[start : start + _BLOCK])
+        low, high = block[0], block[-1]
+        if high - low == len(block) - 1 and block == array("Q", range(low, high + 1)):
+            yield low, high
+        else:
+            yield from zip(block, block, strict=True)
+
+
+def compact(numbers: Sequence[int]) -> str:
+    """Write numbers in the given order as a sequence set, runs of successors as `first:last`."""
+    return _written(runs(numbers))
+
+
+def _written(pairs: Iterable[tuple[int, int]]) -> str:
+    return ",".join([str(low) if low == high else f"{low}:{high}" for low, high in pairs])
+
+
+def compacted(numbers: Sequence[int]) -> Iterator[str]:
+    """Write what `compact` does in pieces, to be joined by commas: others may have their turn between them."""
+    rest: list[tuple[int, int]] = []
+    for start in range(0, len(numbers), PIECE):
+        found = runs(numbers[start : start + PIECE])
+        if rest and rest[0][1] + 1 == found[0][0]:
+            found[0] = rest[0][0], found[0][1]
+        else:
+            found = rest + found
+        rest = [found.pop()]
+        if found:
+            yield _written(found)
+    if rest:
+        yield _written(rest)

@@ -305,14 +305,14 @@ def new_keywords(keywords: Collection[str]) -> bytes:
 # ------------------------------------------------------------ response codes
 
 
-def append_uid(uid_validity: int, uids: Iterable[int]) -> bytes:
+def append_uid(uid_validity: int, uids: Sequence[int]) -> bytes:
     """Write the APPENDUID code (RFC 4315 3)."""
     return b"APPENDUID %d %b" % (uid_validity, compact(uids).encode("ascii"))
 
 
-def copy_uid(uid_validity: int, source: Iterable[int], target: Iterable[int]) -> bytes:
-    """Write the COPYUID code (RFC 4315 3); member n of `source` became member n of `target`."""
-    return b"COPYUID %d %b %b" % (uid_validity, compact(source).encode("ascii"), compact(target).encode("ascii"))
+def copy_uid(uid_validity: int, source: str, target: str) -> bytes:
+    """Write the COPYUID code (RFC 4315 3) of UID sets; member n of `source` became member n of `target`."""
+    return b"COPYUID %d %b %b" % (uid_validity, source.encode("ascii"), target.encode("ascii"))
 
 
 def in_progress(tag: bytes, done: int, goal: int) -> bytes:
@@ -322,7 +322,7 @@ def in_progress(tag: bytes, done: int, goal: int) -> bytes:
     return b"INPROGRESS (%b %d %d)" % (string(tag), min(done, goal), goal)
 
 
-def modified(numbers: Iterable[int]) -> bytes:
+def modified(numbers: Sequence[int]) -> bytes:
     """Write the MODIFIED code (RFC 7162 3.1.3)."""
     return b"MODIFIED " + compact(numbers).encode("ascii")
 

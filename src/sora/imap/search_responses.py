@@ -12,9 +12,13 @@ from sora.imap.fetch_items import Range
 from sora.imap.responses import mailbox, string
 
 
-def numbers(word: bytes, found: Iterable[int], *, modseq: int | None = None) -> bytes:
+def words(found: Iterable[int]) -> bytes:
+    """Write numbers as SEARCH and SORT have them."""
+    return " ".join(map(str, found)).encode("ascii")
+
+
+def numbers(word: bytes, words: bytes, *, modseq: int | None = None) -> bytes:
     """Write SEARCH or SORT, with the highest modseq of what was found if asked (RFC 7162 3.1.5)."""
-    words = " ".join(map(str, found)).encode("ascii")
     line = b"* %b %b" % (word, words) if words else b"* %b" % word
     if modseq is not None and words:
         return b"%b (MODSEQ %d)\r\n" % (line, modseq)

@@ -241,7 +241,8 @@ class SessionView:
             return list(range(found.start + 1, found.stop + 1))
         if len(uids) * _MANY < len(known):
             return [bisect_left(known, uid) + 1 for uid in uids]
-        places = dict(zip(known, range(1, len(known) + 1), strict=True))
+        low, high = bisect_left(known, min(uids)), bisect_right(known, max(uids))
+        places = dict(zip(known[low:high], range(low + 1, high + 1), strict=True))
         return [places[uid] for uid in uids]
 
     def told(self, uids: Sequence[int]) -> list[int]:

@@ -11,7 +11,7 @@ from sora.core.flags import Change
 from sora.core.ids import MailboxId, ModSeq
 from sora.postgres.batch import Batches
 from sora.postgres.rows import columns, numbers
-from sora.postgres.statement import integers
+from sora.postgres.statement import integers, runs_of
 from sora.postgres.work import Database
 from sora.store.model import FlagChange, FlagsStored
 
@@ -55,11 +55,12 @@ class Flags:
         every = [(mailbox, number, change) for number, (mailbox, changes) in enumerate(calls, 1) for change in changes]
         changes = [change for _, _, change in every]
         words = [_words(change) for change in changes]
+        runs = [runs_of(change.uids)[1:-1] for change in changes]
         return {
             "boxes": integers(mailbox for mailbox, _, _ in every),
             "calls": integers(number for _, number, _ in every),
-            "uids": integers(uid for change in changes for uid in change.uids),
-            "counts": integers(len(change.uids) for change in changes),
+            "runs": "{" + ",".join(filter(None, runs)) + "}",
+            "counts": integers(one.count(",") + 1 if one else 0 for one in runs),
             "kept": integers(_KEPT[change.change] & ~change.flags for change in changes),
             "added": integers(0 if change.change is Change.REMOVE else change.flags for change in changes),
             "changes": "{" + ",".join([change.change.value for change in changes]) + "}",

@@ -7,20 +7,21 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from sora.aio import deferred
+from sora.aio import deferred, sleep
 from sora.core import limits
 from sora.core.criteria import Criteria
 from sora.core.ids import EmailId, MailboxId, ModSeq, ThreadId, Uid
 from sora.core.ordering import Order
 from sora.core.quota import NO_LIMITS
 from sora.core.quota import Limits as QuotaLimits
+from sora.core.uidset import PIECE
 from sora.postgres import columns, listing, ordering, whole
 from sora.postgres.arrivals import Arrivals
 from sora.postgres.flags import Flags
 from sora.postgres.mailboxes import actor_parameters
 from sora.postgres.rows import body_ref, numbers
 from sora.postgres.search import search, search_many
-from sora.postgres.statement import Statement, integers
+from sora.postgres.statement import Statement, integers, runs_of
 from sora.postgres.work import Database
 from sora.store.columns import Fields, Name, Numbers
 from sora.store.model import (
@@ -182,7 +183,7 @@ class PostgresMessages:
             "transfer_messages",
             {
                 "source": source,
-                "uids": integers(uids),
+                "runs": await self._runs_of(uids),
                 "target": None if named else target,
                 "target_account": named.account if named else None,
                 "target_name": named.name if named else None,
@@ -203,6 +204,14 @@ class PostgresMessages:
             left=left,
         )
 
+    async def _runs_of(self, uids: Sequence[int]) -> str:
+        """Write UIDs, ascending, as `runs_of` does, so many at a time: a COPY may name every message there is."""
+        pieces = [runs_of(uids[:PIECE])[1:-1]]
+        for start in range(PIECE, len(uids), PIECE):
+            await sleep(self._database.pool.reactor, 0)
+            pieces.append(runs_of(uids[start : start + PIECE])[1:-1])
+        return "{" + ",".join(pieces) + "}"
+
     @deferred
     async def expunge(
         self, mailbox: MailboxId, uids: Sequence[int] | None, actor: Actor
@@ -210,7 +219,7 @@ class PostgresMessages:
         """Turn messages that are \\Deleted (of those named, or all) into tombstones; returns modseq and their UIDs."""
         rows = await self._database.call(
             "expunge_messages",
-            {"mailbox": mailbox, "uids": None if uids is None else integers(uids), **actor_parameters(actor)},
+            {"mailbox": mailbox, "runs": None if uids is None else runs_of(uids), **actor_parameters(actor)},
         )
         return ModSeq(rows[0][0]), numbers(rows[0][1], "I")
 

@@ -5,7 +5,10 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
+
+from sora.core.uidset import runs
 
 _PARAMETER: Final = re.compile(r"%\((\w+)\)s|%%")
 
@@ -46,6 +49,14 @@ class Statement:
 def integers(values: Iterable[int | None]) -> str:
     """Write integers as an array literal: cheaper to make and to read than a list of parameters."""
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+
+
+def runs_of(uids: Sequence[int]) -> str:
+    """Write UIDs as an array literal, first and last of each run in turn; each UID is in one run, in any order."""
+    found = runs(uids)
+    if any(low <= before for (_, before), (low, _) in pairwise(found)):
+        found = runs(sorted(set(uids)))
+    return "{" + ",".join([f"{low},{high}" for low, high in found]) + "}"
 
 
 def function(name: str, parameters: Sequence[str]) -> Statement:

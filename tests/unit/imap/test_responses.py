@@ -80,7 +80,7 @@ class Data(unittest.SynchronousTestCase):
 
     def test_codes(self) -> None:
         self.assertEqual(r.append_uid(7, (3,)), b"APPENDUID 7 3")
-        self.assertEqual(r.copy_uid(7, (1, 2, 9), (4, 5, 6)), b"COPYUID 7 1:2,9 4:6")
+        self.assertEqual(r.copy_uid(7, "1:2,9", "4:6"), b"COPYUID 7 1:2,9 4:6")
         self.assertEqual(r.modified((1, 3)), b"MODIFIED 1,3")
         self.assertEqual(r.bad_charset((b"US-ASCII", b"UTF-8")), b"BADCHARSET (US-ASCII UTF-8)")
 

@@ -10,10 +10,10 @@ class Answers(unittest.SynchronousTestCase):
     """SEARCH, SORT and ESEARCH."""
 
     def test_search_and_sort(self) -> None:
-        self.assertEqual(r.numbers(b"SEARCH", ()), b"* SEARCH\r\n")
-        self.assertEqual(r.numbers(b"SEARCH", (), modseq=4), b"* SEARCH\r\n")
-        self.assertEqual(r.numbers(b"SEARCH", (2, 3)), b"* SEARCH 2 3\r\n")
-        self.assertEqual(r.numbers(b"SORT", (3, 2), modseq=9), b"* SORT 3 2 (MODSEQ 9)\r\n")
+        self.assertEqual(r.numbers(b"SEARCH", r.words(())), b"* SEARCH\r\n")
+        self.assertEqual(r.numbers(b"SEARCH", r.words(()), modseq=4), b"* SEARCH\r\n")
+        self.assertEqual(r.numbers(b"SEARCH", r.words((2, 3))), b"* SEARCH 2 3\r\n")
+        self.assertEqual(r.numbers(b"SORT", r.words((3, 2)), modseq=9), b"* SORT 3 2 (MODSEQ 9)\r\n")
 
     def test_esearch(self) -> None:
         everything = r.Results(minimum=1, maximum=2, count=2, everything=(1, 2), modseq=5, scores=(100, 20))

@@ -1,6 +1,9 @@
 """Messages to other mailboxes: COPY and MOVE (RFC 3501 6.4.7, RFC 6851, RFC 4315)."""
 
+from collections.abc import Sequence
+
 from sora.core import limits
+from sora.core.uidset import PIECE, compact, compacted
 from sora.front.imap.resync import left_code
 from sora.front.imap.session import Done, ImapProtocol, handles
 from sora.imap import commands, responses
@@ -20,7 +23,18 @@ async def copy(session: ImapProtocol, command: commands.Copy) -> Done:
         session.notify.stored(copied.uid_validity, copied.target)
     if not copied.source or copied.secret:
         return Done("COPY completed")
-    return Done("COPY completed", responses.copy_uid(copied.uid_validity, copied.source, copied.target))
+    sets = [await _written(session, copied.source), await _written(session, copied.target)]
+    return Done("COPY completed", responses.copy_uid(copied.uid_validity, *sets))
+
+
+async def _written(session: ImapProtocol, uids: Sequence[int]) -> str:
+    """Write UIDs as a set; of very many a piece at a time, so that others have their turn."""
+    pieces = []
+    for piece in compacted(uids):
+        pieces.append(piece)
+        if len(uids) > PIECE:
+            await session.drained()
+    return ",".join(pieces)
 
 
 @handles(commands.Move)
@@ -40,7 +54,7 @@ async def move(session: ImapProtocol, command: commands.Move) -> Done:
         moved = await session.services.changer.move(here.mailbox, uids[page], target, session.actor)
         left = left or bool(moved.source)
         if moved.source and not moved.secret:
-            code = responses.copy_uid(moved.uid_validity, moved.source, moved.target)
+            code = responses.copy_uid(moved.uid_validity, compact(moved.source), compact(moved.target))
             session.send(responses.untagged_ok("moved", code=code))
         if len(uids) > limits.IMAP_CHANGE_PAGE:
             await session.announce_paced(Expunges.ALLOWED)

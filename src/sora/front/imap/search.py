@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sora.core.criteria import Numbers
 from sora.core.errors import SoraError
+from sora.core.uidset import PIECE
 from sora.front.imap import context, search_filters
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import search_commands as commands
@@ -30,8 +31,8 @@ async def search(session: ImapProtocol, command: commands.Search) -> Done:
         command = await begin(session, command)
         uids = await session.services.searcher.search(here.mailbox, here.view, command.criteria)
         if command.returns is None and not session.rev2:
-            numbers = uids if command.by_uid else here.view.numbers(uids)
-            session.send(responses.numbers(b"SEARCH", numbers, modseq=highest(here.view, command.modseq, uids)))
+            words = await _words(session, uids, by_uid=command.by_uid)
+            session.send(responses.numbers(b"SEARCH", words, modseq=highest(here.view, command.modseq, uids)))
         else:
             await answer(session, command, command.returns or EVERYTHING, uids)
     return Done("SEARCH completed", expunges=shifting(command))
@@ -41,6 +42,17 @@ def shifting(command: commands.Search | commands.Sort | commands.Thread) -> Expu
     """Tell whether numbers may change before the answer: not if the client uses or awaits some (RFC 7162 3.2.10.2)."""
     numbered = any(isinstance(step, Numbers) for step in command.criteria.steps)
     return Expunges.ALLOWED if command.by_uid and not numbered else Expunges.FORBIDDEN
+
+
+async def _words(session: ImapProtocol, uids: Sequence[int], *, by_uid: bool) -> bytes:
+    """Write what was found, very much of it a piece at a time, so that others have their turn."""
+    view, pieces = session.here.view, []
+    for start in range(0, len(uids), PIECE):
+        piece = uids[start : start + PIECE]
+        pieces.append(responses.words(piece if by_uid else view.numbers(piece)))
+        if len(uids) > PIECE:
+            await session.drained()
+    return b" ".join(pieces)
 
 
 async def begin(session: ImapProtocol, command: S) -> S:

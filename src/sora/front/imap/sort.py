@@ -20,7 +20,9 @@ async def sort(session: ImapProtocol, command: commands.Sort) -> Done:
         uids = await ordered(session, command, found)
         if command.returns is None:
             numbers = uids if command.by_uid else here.view.numbers(uids)
-            session.send(responses.numbers(b"SORT", numbers, modseq=highest(here.view, command.modseq, uids)))
+            session.send(
+                responses.numbers(b"SORT", responses.words(numbers), modseq=highest(here.view, command.modseq, uids))
+            )
         else:
             await answer(session, command, command.returns, uids)
     return Done("SORT completed", expunges=shifting(command))

@@ -346,7 +346,7 @@ BEGIN
     PERFORM FROM quota_room(ARRAY[target_id], storage_default, messages_default);
     PERFORM FROM mailboxes WHERE id IN (source_id, target_id) ORDER BY id FOR NO KEY UPDATE;
     SELECT * INTO source FROM mailboxes WHERE id = source_id;
-    gone := places_of(source_id, ARRAY[old_uid]);
+    gone := places_of(source_id, ARRAY[old_uid, old_uid]);
     IF cardinality(gone) = 0 THEN
         RAISE EXCEPTION USING ERRCODE = 'SO010', MESSAGE = 'the message is gone';
     END IF;

@@ -34,7 +34,7 @@ COMMENT ON FUNCTION modseqs_secured IS
     'After a crash put modseqs out of reach of those that were given and taken back; before any other change.';
 
 CREATE FUNCTION change_flags(
-    box_id bigint, known text[], fresh bigint, named bigint[], kept integer, added integer, change text, words text,
+    box_id bigint, known text[], fresh bigint, runs bigint[], kept integer, added integer, change text, words text,
     unchanged bigint, keywords_max integer, message_keywords_max integer,
     OUT uids_octets bytea, OUT flags_octets bytea, OUT modseqs_octets bytea, OUT keywords json, OUT refused bytea,
     OUT n integer, OUT unseen integer, OUT deleted integer, OUT deleted_size bigint, OUT spelled text[]
@@ -45,23 +45,26 @@ DECLARE
     absent text[];
     places tid[];
     longest integer;
+    named bigint[];
 BEGIN
     refused := '';
     spelled := known;
     IF unchanged IS NOT NULL THEN
         -- 0 asks whether a keyword exists, and system flags always do (RFC 7162 3.1.3). REMOVE and ADD of none leave -1.
         absent := CASE WHEN unchanged = 0 AND kept = -1 AND added = 0 THEN string_to_array(lower(words), ' ') END;
-        SELECT coalesce(array_agg(m.uid ORDER BY m.uid) FILTER (WHERE m.passes), '{}'),
+        SELECT coalesce(array_agg(m.uid) FILTER (WHERE m.passes), '{}'),
                coalesce(string_agg(uid_octets(m.uid), '' ORDER BY m.uid) FILTER (WHERE NOT m.passes), '')
           INTO named, refused
-          FROM (SELECT DISTINCT u FROM unnest(named) AS u) AS k
+          FROM generate_series(1, cardinality(runs), 2) AS k
          CROSS JOIN LATERAL (SELECT uid, modseq <= unchanged OR (absent IS NOT NULL AND NOT coalesce(
                                         lower(keywords::text)::text[] && absent, false)) AS passes
-                               FROM messages WHERE mailbox_id = box_id AND uid = k.u OFFSET 0) AS m;
+                               FROM messages
+                              WHERE mailbox_id = box_id AND uid BETWEEN runs[k] AND runs[k + 1] OFFSET 0) AS m;
+        runs := ARRAY(SELECT u FROM unnest(named) AS u, generate_series(1, 2) ORDER BY u);
     END IF;
     wanted := nullif(string_to_array(words, ' '), '{}');
     IF wanted IS NOT NULL THEN
-        IF change <> 'remove' AND named <> '{}' THEN
+        IF change <> 'remove' AND runs <> '{}' THEN
             spelled := keywords_merged(known, wanted);
             IF cardinality(spelled) > keywords_max AND cardinality(spelled) > cardinality(known) THEN
                 RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many different keywords in one mailbox';
@@ -69,7 +72,7 @@ BEGIN
         END IF;
         wanted := keywords_spelled(spelled, wanted);
     END IF;
-    -- Each message is looked up by its key: OFFSET 0 keeps the planner from joining. It knows nothing of a
+    -- Each run is looked up by its key: OFFSET 0 keeps the planner from joining. It knows nothing of a
     -- mailbox that was filled since the last ANALYZE, believes it empty, and would compare all with all.
     SELECT count(*) FILTER (WHERE differs), array_agg(place) FILTER (WHERE differs),
            max(cardinality(worded)) FILTER (WHERE differs),
@@ -83,12 +86,13 @@ BEGIN
       INTO n, places, longest, unseen, deleted, deleted_size, uids_octets, flags_octets, modseqs_octets, keywords
       FROM (SELECT m.place, m.uid, m.size, m.modseq, m.was, m.now, m.worded,
                    m.was <> m.now OR m.keywords IS DISTINCT FROM m.worded AS differs
-              FROM (SELECT DISTINCT u FROM unnest(named) AS u) AS k
+              FROM generate_series(1, cardinality(runs), 2) AS k
              CROSS JOIN LATERAL (
                    SELECT ctid AS place, uid, size, modseq, flags AS was, (flags & kept | added)::smallint AS now, keywords,
                           CASE WHEN words IS NULL THEN keywords
                                ELSE keywords_changed(keywords, change, wanted) END AS worded
-                     FROM messages WHERE mailbox_id = box_id AND uid = k.u OFFSET 0) AS m
+                     FROM messages
+                    WHERE mailbox_id = box_id AND uid BETWEEN runs[k] AND runs[k + 1] OFFSET 0) AS m
              ORDER BY m.uid) AS c;
     IF longest > message_keywords_max THEN
         RAISE EXCEPTION USING ERRCODE = 'SO006', MESSAGE = 'too many keywords on one message';
@@ -101,10 +105,11 @@ BEGIN
          WHERE m.ctid = ANY (places);
     END IF;
 END $$;
-COMMENT ON FUNCTION change_flags IS 'Apply one STORE to messages of a mailbox whose row the caller holds.';
+COMMENT ON FUNCTION change_flags IS
+    'Apply one STORE to messages of a mailbox whose row the caller holds; runs: first and last UID of each, disjoint.';
 
 CREATE FUNCTION store_flags(
-    boxes bigint[], calls integer[], uids bigint[], counts integer[], kept integer[], added integer[], changes text[],
+    boxes bigint[], calls integer[], runs bigint[], counts integer[], kept integer[], added integer[], changes text[],
     words text[], unchanged bigint[], keywords_max integer, message_keywords_max integer, waits boolean
 ) RETURNS TABLE (highest_modseq bigint, uids_octets bytea, flags_octets bytea, modseqs_octets bytea, keywords json,
                  refused bytea, changed boolean)
@@ -145,10 +150,10 @@ BEGIN
         fresh := CASE WHEN changed THEN box.modseq ELSE box.modseq + 1 END;
         refused := '';
         keywords := NULL;
-        IF counts[i] = 1 AND words[i] IS NULL AND unchanged[i] IS NULL THEN
+        IF counts[i] = 2 AND runs[begins] = runs[begins + 1] AND words[i] IS NULL AND unchanged[i] IS NULL THEN
             -- What nearly all are: one message, no keywords, no condition.
             SELECT ctid AS place, uid, flags, modseq, size, keywords INTO one
-              FROM messages WHERE mailbox_id = box_id AND uid = uids[begins];
+              FROM messages WHERE mailbox_id = box_id AND uid = runs[begins];
             IF FOUND THEN
                 now := one.flags & kept[i] | added[i];
                 IF now <> one.flags THEN
@@ -176,7 +181,7 @@ BEGIN
             END IF;
         ELSE
             SELECT * INTO delta
-              FROM change_flags(box_id, box.keywords, fresh, uids[begins : begins + counts[i] - 1], kept[i], added[i],
+              FROM change_flags(box_id, box.keywords, fresh, runs[begins : begins + counts[i] - 1], kept[i], added[i],
                                 changes[i], words[i], unchanged[i], keywords_max, message_keywords_max);
             changed := changed OR delta.n > 0;
             box.unseen := box.unseen + delta.unseen;
@@ -209,5 +214,5 @@ BEGIN
     PERFORM announce(told_boxes, told_modseqs);
 END $$;
 COMMENT ON FUNCTION store_flags IS
-    'Apply STOREs in their order: one change each element, uids of all changes in a row, counts how many belong to each, '
-    'calls which of them are one operation; boxes ascending.';
+    'Apply STOREs in their order: one change each element; runs: first and last UID of the runs of all changes in a row, '
+    'counts how many of them belong to each; calls which of them are one operation; boxes ascending.';

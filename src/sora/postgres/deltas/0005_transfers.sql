@@ -1,17 +1,18 @@
 -- compat: 5
 -- How messages leave a mailbox: expunged, copied, moved; each as one call.
 
--- Messages are looked up one by one, whatever the planner believes of a mailbox that was filled since the last
+-- Messages are looked up run by run, whatever the planner believes of a mailbox that was filled since the last
 -- ANALYZE, and then changed by their places, which cannot move while we hold the mailbox's row.
-CREATE FUNCTION places_of(box_id bigint, uids bigint[]) RETURNS tid[] LANGUAGE sql STABLE AS $$
+CREATE FUNCTION places_of(box_id bigint, runs bigint[]) RETURNS tid[] LANGUAGE sql STABLE AS $$
     SELECT coalesce(array_agg(every.place), '{}') FROM (
-        SELECT one.place FROM unnest(uids) AS named (uid)
-         CROSS JOIN LATERAL (SELECT ctid AS place FROM messages WHERE mailbox_id = box_id AND uid = named.uid OFFSET 0)
-                    AS one
+        SELECT one.place FROM generate_series(1, cardinality(runs), 2) AS k
+         CROSS JOIN LATERAL (SELECT ctid AS place FROM messages
+                              WHERE mailbox_id = box_id AND uid BETWEEN runs[k] AND runs[k + 1] OFFSET 0) AS one
          UNION ALL
-        SELECT ctid FROM messages WHERE mailbox_id = box_id AND uids IS NULL) AS every
+        SELECT ctid FROM messages WHERE mailbox_id = box_id AND runs IS NULL) AS every
 $$;
-COMMENT ON FUNCTION places_of IS 'Where the messages of a mailbox (uids NULL: all) are in their table.';
+COMMENT ON FUNCTION places_of IS
+    'Where messages of a mailbox are in their table; runs: first and last UID of each, disjoint; NULL: all messages.';
 
 CREATE FUNCTION entomb(
     owner bigint, gone tid[], fresh bigint, how text,
@@ -53,7 +54,7 @@ COMMENT ON FUNCTION bury IS
     'Turn messages into tombstones and say what the mailbox loses. The caller holds its row.';
 
 CREATE FUNCTION expunge_messages(
-    box_id bigint, uids bigint[], who_account bigint, who_address text, protocol text, session text
+    box_id bigint, runs bigint[], who_account bigint, who_address text, protocol text, session text
 ) RETURNS TABLE (highest_modseq bigint, uids_octets bytea) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -69,11 +70,11 @@ BEGIN
     uids_octets := '';
     -- The counter saves looking through a mailbox where nothing is \Deleted.
     IF box.deleted > 0 THEN
-        IF uids IS NULL THEN
+        IF runs IS NULL THEN
             SELECT array_agg(m.ctid) INTO gone FROM messages AS m WHERE m.mailbox_id = box_id AND m.flags & 8 <> 0;
         ELSE
             SELECT array_agg(m.ctid) INTO gone FROM messages AS m
-             WHERE m.ctid = ANY (places_of(box_id, uids)) AND m.flags & 8 <> 0;
+             WHERE m.ctid = ANY (places_of(box_id, runs)) AND m.flags & 8 <> 0;
         END IF;
     END IF;
     IF gone IS NOT NULL THEN
@@ -92,7 +93,7 @@ END $$;
 COMMENT ON FUNCTION expunge_messages IS 'Turn messages that are \Deleted (of those named, or all) into tombstones.';
 
 CREATE FUNCTION transfer_messages(
-    source_id bigint, uids bigint[], target_id bigint, target_account bigint, target_name text, moving boolean,
+    source_id bigint, runs bigint[], target_id bigint, target_account bigint, target_name text, moving boolean,
     keywords_max integer, who_account bigint, who_address text, protocol text, session text,
     storage_default bigint DEFAULT NULL, messages_default bigint DEFAULT NULL
 ) RETURNS TABLE (uid_validity bigint, source_octets bytea, first_uid bigint, target_box bigint, left_modseq bigint)
@@ -130,7 +131,7 @@ BEGIN
            coalesce(sum((flags & 1 = 0)::integer), 0) AS unseen, coalesce(sum((flags & 8 <> 0)::integer), 0) AS deleted,
            coalesce(sum(size), 0) AS size, coalesce(sum(size) FILTER (WHERE flags & 8 <> 0), 0) AS deleted_size,
            coalesce(sum((uid >= source.recent_from)::integer), 0) AS recent, bool_or(keywords IS NOT NULL) AS worded
-      INTO total FROM messages WHERE ctid = ANY (places_of(source_id, transfer_messages.uids));
+      INTO total FROM messages WHERE ctid = ANY (places_of(source_id, runs));
     uid_validity := target.uid_validity;
     source_octets := total.octets;
     first_uid := target.uid_next;
