@@ -110,7 +110,7 @@ async def namespace(session: ImapProtocol, command: commands.Namespace) -> Done:
 @handles(commands.ListMailboxes)
 async def list_mailboxes(session: ImapProtocol, command: commands.ListMailboxes) -> Done:
     """List names that match, with attributes and what else was asked of each (RFC 5258, RFC 5819)."""
-    asked = {*command.returns, *command.selection, command.kind} & _NEEDED.keys()
+    asked = _NEEDED.keys() & {*command.returns, *command.selection, command.kind}
     if not all(session.offers(_NEEDED[one]) for one in asked):
         raise Refusal("this is not offered", bad=True)
     heed(session, command.status)
