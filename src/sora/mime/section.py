@@ -59,15 +59,17 @@ def extract(raw: bytes, parsed: Parsed, section: Section) -> bytes | None:
 
 
 def header_fields(block: bytes, section: Section) -> bytes:
-    """Return what HEADER, HEADER.FIELDS or HEADER.FIELDS.NOT show of a header block, ended by an empty line."""
+    """Return what HEADER, HEADER.FIELDS or HEADER.FIELDS.NOT show of a header block.
+
+    It ends with an empty line, unless the message has none, and so no body either (RFC 9051 6.4.5.1).
+    """
     if section.kind is Kind.HEADER:
-        if block in (b"\r\n", b"\n") or block.endswith((b"\n\r\n", b"\n\n")):
-            return block
-        return block + (b"\r\n" if not block or block.endswith(b"\n") else b"\r\n\r\n")
+        return block
     names = {name.lower() for name in section.names}
     wanted = section.kind is not Kind.HEADER_FIELDS_NOT
     chosen = [octets for name, octets in headers.raw_fields(block) if (name in names) is wanted]
-    chosen.append(b"\r\n")
+    if block in (b"\r\n", b"\n") or block.endswith((b"\n\r\n", b"\n\n")):
+        chosen.append(b"\r\n")
     return b"".join(chosen)
 
 

@@ -125,7 +125,8 @@ class Sections(unittest.SynchronousTestCase):
         )
         self.assertEqual(header_fields(block, Section((), Kind.HEADER_FIELDS_NOT, (b"To",))), b"Subject: s\r\n\r\n")
         self.assertEqual(header_fields(block, Section((), Kind.HEADER)), block)
-        self.assertEqual(header_fields(b"A: b", Section((), Kind.HEADER)), b"A: b\r\n\r\n")
+        for kind, shown in ((Kind.HEADER, b"A: b"), (Kind.HEADER_FIELDS, b"A: b\r\n"), (Kind.HEADER_FIELDS_NOT, b"")):
+            self.assertEqual(header_fields(b"A: b", Section((), kind, (b"a",))), shown)
 
     def test_binary_undoes_the_transfer_encoding_or_says_it_cannot(self) -> None:
         parsed = parse(OUTER)
