@@ -52,6 +52,9 @@ tls = true
 
 [servers.lmtp]
 addr = "127.0.0.1:{lmtp}"
+
+[shared_mailboxes]
+enabled = true
 """
 
 

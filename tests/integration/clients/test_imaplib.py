@@ -48,7 +48,7 @@ class ImaplibTests(ClientTestCase):
     def test_capability_namespace_enable_check_noop_recent_response(self) -> None:
         line = checked(self.client.capability())[-1]
         self.assertIn(b"IMAP4rev1", line.split())
-        self.assertEqual(checked(self.client.namespace()), [b'(("" "/")) NIL NIL'])
+        self.assertEqual(checked(self.client.namespace()), [b'(("" "/")) (("Other Users/" "/")) (("Shared/" "/"))'])
         checked(self.client.enable("CONDSTORE"))
         checked(self.client.select())
         checked(self.client.check())

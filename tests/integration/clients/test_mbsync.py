@@ -102,6 +102,15 @@ class MbsyncTests(ClientTestCase):
         self.assertFalse(set(table) & (gone_here | gone_there))
         self.assertEqual(sum(flags == {"\\Flagged", "\\Answered", "\\Seen"} for flags in table.values()), part)
 
+    def test_it_compresses(self) -> None:
+        """isync knows neither CONDSTORE nor QRESYNC; of what it can, COMPRESS is what changes the stream."""
+        oracle.append(self.lab, self.account, corpus.messages(7))
+        maildirs.make(self.inbox)
+        # The debugging output holds bodies as they are.
+        said = self.run_program("mbsync", "-Dn", "--config", "mbsyncrc", "both", timeout=LIMIT)
+        self.assertRegex(said.stdout + said.stderr, r"COMPRESS DEFLATE\r?\n(?s:.)*OK DEFLATE active")
+        self.assert_same(7)
+
     def test_mailboxes_are_made_on_the_other_side(self) -> None:
         sent = corpus.messages(3)
         with oracle.signed_in(self.lab, self.account) as connection:

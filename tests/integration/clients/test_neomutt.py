@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+from pathlib import Path
 from typing import ClassVar
 
 from tests.integration.clients import corpus, maildirs, oracle
@@ -18,8 +19,8 @@ set ssl_starttls = no
 set ssl_force_tls = no
 set imap_check_subscribed = no
 set imap_condstore = yes
-set imap_qresync = no
-set header_cache = ""
+set imap_qresync = {qresync}
+set header_cache = "{cache}"
 set confirmappend = no
 set confirmcreate = no
 set delete = yes
@@ -50,13 +51,19 @@ ADDED = (b"Status:", b"X-Status:", b"Content-Length:", b"Lines:")
 class NeomuttTests(ClientTestCase):
     programs: ClassVar = ("neomutt",)
 
-    def neomutt(self, *keys: str, tls: bool = False) -> str:
-        """Run neomutt on INBOX and press keys; the last is to quit, which writes the changes back."""
-        pushed = "".join(keys) + "<quit>"
-        command = ("neomutt", "-n", "-F", self.configure(tls), "-e", f"push '{pushed}'")
-        return run_on_terminal(*command, home=self.directory, timeout=LIMIT)
+    def neomutt(self, *keys: str, tls: bool = False, qresync: bool | None = None) -> str:
+        """Run neomutt on INBOX and press keys; the last is to quit, which writes the changes back.
 
-    def configure(self, tls: bool) -> str:
+        With `qresync` told, there is a header cache, and the screen ends with what was said to the server.
+        """
+        pushed = "".join(keys) + "<quit>"
+        spoken = self.directory / "spoken"
+        debugging = () if qresync is None else ("-d", "3", "-l", str(spoken))
+        command = ("neomutt", "-n", *debugging, "-F", self.configure(tls, qresync), "-e", f"push '{pushed}'")
+        screen = run_on_terminal(*command, home=self.directory, timeout=LIMIT)
+        return screen if qresync is None else screen + Path(f"{spoken}0").read_text("utf-8", "replace")
+
+    def configure(self, tls: bool, qresync: bool | None) -> str:
         file = self.directory / "neomuttrc"
         file.write_text(
             CONFIGURATION.format(
@@ -65,6 +72,8 @@ class NeomuttTests(ClientTestCase):
                 user=self.account.address,
                 password=self.account.password,
                 certificate=self.lab.certificate,
+                qresync="yes" if qresync else "no",
+                cache="" if qresync is None else self.directory / "headers",
             )
         )
         return str(file)
@@ -110,6 +119,33 @@ class NeomuttTests(ClientTestCase):
             found = oracle.held(self.lab, self.account, mailbox)
             self.assertEqual([one.data for one in found], expected)
             self.assertTrue(all("\\Flagged" in one.flags for one in found))
+
+    def test_a_header_cache_is_brought_up_to_date_by_condstore(self) -> None:
+        self.keep_a_cache(False, r"a\d+ UID FETCH 1:\d+ \(FLAGS\) \(CHANGEDSINCE \d+\)")
+
+    def test_a_header_cache_is_brought_up_to_date_by_qresync(self) -> None:
+        self.keep_a_cache(True, r"a\d+ UID FETCH 1:\d+ \(FLAGS\) \(CHANGEDSINCE \d+ VANISHED\)")
+
+    def keep_a_cache(self, qresync: bool, asked: str) -> None:
+        """Change the mailbox between two runs; what the second shows and marks is what there is then."""
+        oracle.append(self.lab, self.account, corpus.messages(9))
+        first = self.neomutt("<sync-mailbox>", qresync=qresync)
+        self.assertIn("message 00008", first)
+        oracle.change_flags(self.lab, self.account, [2], "+FLAGS (\\Answered)")
+        oracle.expunge(self.lab, self.account, [4, 5])
+        oracle.append(self.lab, self.account, [corpus.message(9)])
+        second = self.neomutt(
+            "<tag-pattern>~Q<enter><tag-prefix><flag-message>",
+            "<untag-pattern>~A<enter><tag-pattern>message.00007<enter><tag-prefix><flag-message>",
+            "<sync-mailbox>",
+            qresync=qresync,
+        )
+        self.assertRegex(second, asked)
+        self.assertIn("message 00009", second)
+        self.assertNotRegex(second, r"S.*(?:BAD|NO) ")
+        flags = {one.uid: one.flags for one in oracle.held(self.lab, self.account)}
+        marked = {uid for uid, set_here in flags.items() if "\\Flagged" in set_here}
+        self.assertEqual((sorted(flags), marked), ([1, 2, 3, 6, 7, 8, 9, 10], {2, 8}))
 
     def test_finds_by_the_server(self) -> None:
         oracle.append(self.lab, self.account, corpus.messages(14))

@@ -26,6 +26,7 @@ remoteuser = {user}
 remotepass = {password}
 ssl = yes
 sslcacertfile = {certificate}
+usecompression = {compression}
 folderfilter = lambda name: name in ("INBOX", "Archive", "Near")
 """
 # offlineimap marks what it uploads in order to recognise it.
@@ -39,18 +40,25 @@ class OfflineimapTests(ClientTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.inbox = self.directory / "mail" / "INBOX"
+        self.configure()
+
+    def configure(self, compression: str = "no") -> None:
         (self.directory / "offlineimaprc").write_text(
             CONFIGURATION.format(
                 port=self.lab.imaps,
                 user=self.account.address,
                 password=self.account.password,
                 certificate=self.lab.certificate,
+                compression=compression,
                 directory=self.directory,
             )
         )
 
-    def offlineimap(self) -> None:
-        self.run_program("offlineimap", "-c", "offlineimaprc", "-o", "-1", "-u", "basic", timeout=LIMIT)
+    def offlineimap(self, *options: str) -> str:
+        done = self.run_program(
+            "offlineimap", "-c", "offlineimaprc", "-o", "-1", "-u", "basic", *options, timeout=LIMIT
+        )
+        return done.stdout + done.stderr
 
     def assert_same(self, count: int) -> dict[str, frozenset[str]]:
         far = oracle.by_content(oracle.held(self.lab, self.account), strip=MARK)
@@ -81,6 +89,14 @@ class OfflineimapTests(ClientTestCase):
         self.assertFalse(set(table) & {one.content(MARK) for one in ours[part:]})
         self.assertEqual(sum(flags == {"\\Flagged", "\\Answered", "\\Seen"} for flags in table.values()), part)
         self.assertEqual(sum(flags == {"\\Flagged"} for flags in table.values()), part)
+
+    def test_it_compresses(self) -> None:
+        """offlineimap knows neither CONDSTORE nor QRESYNC; of what it can, COMPRESS is what changes the stream."""
+        oracle.append(self.lab, self.account, corpus.messages(7))
+        self.configure(compression="yes")
+        said = self.offlineimap("-d", "imap")
+        self.assertRegex(said, r"COMPRESS DEFLATE(?s:.)*OK DEFLATE active")
+        self.assert_same(7)
 
     def test_a_mailbox_made_here_is_made_there(self) -> None:
         sent = corpus.messages(3)
