@@ -58,7 +58,7 @@ _FOUND: Final = {
     b"ALL": _SET,
     **dict.fromkeys((b"ADDTO", b"REMOVEFROM"), rb"\(\d+ " + _SET + rb"(?: \d+ " + _SET + rb")*\)"),
     b"PARTIAL": rb"\(-?\d+:-?\d+ (?:NIL|" + _SET + rb")\)",
-    b"RELEVANCY": rb"\(\d+(?: \d+)*\)",
+    b"RELEVANCY": rb"\((?:\d+(?: \d+)*)?\)",
 }
 """What ESEARCH returns."""
 
