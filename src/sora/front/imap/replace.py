@@ -4,6 +4,7 @@ from sora.core.errors import CommitUnknown, NoSuchMessage
 from sora.core.uidset import STAR
 from sora.front.imap.catenate import mails
 from sora.front.imap.quota import warn
+from sora.front.imap.resync import left_code
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.imap import commands, responses
 from sora.store.model import Named
@@ -47,4 +48,5 @@ async def replace(session: ImapProtocol, command: commands.Replace) -> Done:
     if not inserted.secret:
         code = responses.append_uid(inserted.uid_validity, [inserted.uid])
         session.send(responses.untagged_ok("the replacement is there", code=code))
-    return Done("REPLACE completed")
+    # The old one has left as by UID EXPUNGE (RFC 8508 4.5, RFC 7162 3.2.9).
+    return Done("REPLACE completed", left_code(session))
