@@ -218,11 +218,6 @@ def identification(fields: Sequence[tuple[str, str | None]] | None) -> bytes:
     return b"* ID (%b)\r\n" % b" ".join(pairs)
 
 
-def namespace() -> bytes:
-    """Write NAMESPACE: one personal namespace without prefix (RFC 2342)."""
-    return b'* NAMESPACE (("" "/")) NIL NIL\r\n'
-
-
 def language(tags: Iterable[str]) -> bytes:
     """Write LANGUAGE (RFC 5255 3.3)."""
     return b"* LANGUAGE (%b)\r\n" % b" ".join(string(tag.encode("ascii")) for tag in tags)

@@ -239,7 +239,7 @@ class SessionView:
         known = self._uids
         if (found := together(known, uids)) is not None:
             return list(range(found.start + 1, found.stop + 1))
-        if len(uids) * _MANY < len(known):
+        if not uids or len(uids) * _MANY < len(known):
             return [bisect_left(known, uid) + 1 for uid in uids]
         low, high = bisect_left(known, min(uids)), bisect_right(known, max(uids))
         places = dict(zip(known[low:high], range(low + 1, high + 1), strict=True))

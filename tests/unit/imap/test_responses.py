@@ -60,7 +60,6 @@ class Data(unittest.SynchronousTestCase):
             b'* LIST () "/" "a" ("CHILDINFO" ("SUBSCRIBED"))\r\n',
         )
         self.assertEqual(r.status("a", (b"MESSAGES 1", b"UNSEEN 0")), b'* STATUS "a" (MESSAGES 1 UNSEEN 0)\r\n')
-        self.assertEqual(r.namespace(), b'* NAMESPACE (("" "/")) NIL NIL\r\n')
         self.assertEqual(r.capability(b"IMAP4rev1"), b"* CAPABILITY IMAP4rev1\r\n")
 
     def test_c14_enabled_is_answered_even_if_empty(self) -> None:
