@@ -95,24 +95,24 @@ class Client:
         self._test = test
         self._tags = itertools.count(1)
 
-    async def ask(self, command: str) -> list[bytes]:
-        """Send a command, an APPEND with its mail behind it, and return all lines up to its tagged OK."""
+    async def ask(self, command: str, *, ending: bytes = b"OK") -> list[bytes]:
+        """Send a command, an APPEND with its mail behind it, and return all lines up to its tagged ending."""
         tag = f"t{next(self._tags)}"
         await self.connection.send(f"{tag} {command}\r\n".encode())
-        return await self.until(tag.encode() + b" OK")
+        return await self.until(tag.encode() + b" " + ending)
 
     async def until(self, start: bytes) -> list[bytes]:
         """Return all lines up to one that begins with `start`."""
         lines: list[bytes] = []
         while not lines or not lines[-1].startswith(start):
             line = await self.connection.line()
-            if line is None or line.split(b" ", 2)[1:2] in ([b"NO"], [b"BAD"]):
+            if line is None or (line.split(b" ", 2)[1:2] in ([b"NO"], [b"BAD"]) and not line.startswith(start)):
                 raise AssertionError(f"{start!r} did not come: {lines[-3:]!r} {line!r}")
             lines.append(line)
         return lines
 
-    async def cost(self, command: str) -> int:
+    async def cost(self, command: str, *, ending: bytes = b"OK") -> int:
         """Return how many round trips a command takes, with all that it sets off."""
         before = await self._test.settled()
-        await self.ask(command)
+        await self.ask(command, ending=ending)
         return await self._test.settled() - before

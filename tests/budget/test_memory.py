@@ -131,7 +131,13 @@ class Mailboxes:
     """One large mailbox."""
 
     def open(
-        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: ModSeq | None = None
+        self,
+        account: AccountId,
+        name: str,
+        *,
+        claim_recent: bool,
+        vanished_since: ModSeq | None = None,
+        reader: AccountId | None = None,
     ) -> "Deferred[Opened]":
         """Return columns made anew."""
         row = MailboxRow(

@@ -21,6 +21,7 @@ from tests.contract.objects import ObjectStoreContract
 from tests.contract.ordering import OrderContract
 from tests.contract.quotas import QuotasContract
 from tests.contract.searching import SearchContract
+from tests.contract.seen import SeenContract
 from tests.contract.sharing import SharingContract
 
 
@@ -138,3 +139,7 @@ class MemorySharingTests(Memory, SharingContract, unittest.TestCase):
 
 class MemoryAnnotationsTests(Memory, AnnotationsContract, unittest.TestCase):
     """Annotations in memory."""
+
+
+class MemorySeenTests(Memory, SeenContract, unittest.TestCase):
+    """A \\Seen of one's own in memory."""

@@ -17,6 +17,7 @@ from tests.contract.messages import MessagesContract
 from tests.contract.ordering import OrderContract
 from tests.contract.quotas import QuotasContract
 from tests.contract.searching import SearchContract
+from tests.contract.seen import SeenContract
 from tests.contract.sharing import SharingContract
 from tests.integration.database import migrated, server
 
@@ -75,3 +76,7 @@ class PostgresSharingTests(Postgres, SharingContract, unittest.TestCase):
 
 class PostgresAnnotationsTests(Postgres, AnnotationsContract, unittest.TestCase):
     """Annotations in PostgreSQL."""
+
+
+class PostgresSeenTests(Postgres, SeenContract, unittest.TestCase):
+    """A \\Seen of one's own in PostgreSQL."""

@@ -64,6 +64,8 @@ class Settings:
     """Whether mail for a full account is refused for good."""
     sharing: bool = False
     """Whether mailboxes can be shared, also with everyone, and users may create some of their domain's."""
+    seen_per_user: bool = False
+    """Whether each user has a \\Seen of his own in mailboxes of others."""
     folders: int = 0
     """Mailboxes `many/f1` ... of the first account."""
 
@@ -107,7 +109,9 @@ class Scene:
             store.grants,
             store.mailboxes,
             store.messages,
-            SharingSettings(users_create=True, anyone=True) if self.settings.sharing else None,
+            SharingSettings(users_create=True, anyone=True, seen_per_user=self.settings.seen_per_user)
+            if self.settings.sharing
+            else None,
         )
         self.appender = Appender(
             self.shared.messages,

@@ -46,6 +46,11 @@ BREAKS = {
     "body-unreferenced": "DELETE FROM messages",
     "discarded-in-use": "INSERT INTO discarded_objects SELECT object_key FROM bodies",
     "keyword-unknown": "UPDATE messages SET keywords = '{nobody}'",
+    "private-seen-drift": (
+        "INSERT INTO private_readers SELECT id, account_id, 2, 1 FROM mailboxes WHERE name = 'INBOX';"
+        " INSERT INTO private_seen SELECT mailbox_id, account_id, uid, 1, true FROM private_readers,"
+        " (VALUES (1), (9)) AS u (uid)"
+    ),
     "account-without-address": "DELETE FROM addresses",
     "account-without-inbox": "UPDATE mailboxes SET name = 'Outbox' WHERE name = 'INBOX'",
 }
@@ -62,6 +67,7 @@ MENDS = {
             "body-unreferenced",
             "discarded-in-use",
             "keyword-unknown",
+            "private-seen-drift",
             "account-without-inbox",
         )
     },

@@ -11,6 +11,12 @@ class MailboxChanged:
 
     mailbox: MailboxId
     modseq: ModSeq
+    reader: AccountId | None = None
+    """Whose alone it is: a \\Seen of one user's own changed, and nothing that others see."""
+
+    def concerns(self, reader: AccountId | None) -> bool:
+        """Tell whether it is for one who sees the mailbox as `reader` (None: as its owner)."""
+        return self.reader is None or self.reader == reader
 
 
 def names_of(account: AccountId) -> MailboxId:

@@ -16,7 +16,7 @@ _VIRTUAL: Final = {"c": frozenset("kx"), "d": frozenset("te")}
 KNOWING: Final = frozenset("lrikxa")
 """Whoever has one of them may ask which (RFC 4314 4, MYRIGHTS)."""
 WRITING: Final = frozenset("ieswt")
-"""Without any of them a mailbox is read-only (RFC 4314 5.2)."""
+"""Without any of them nothing in a mailbox can be changed."""
 
 Rights = frozenset[str]
 NONE: Final[Rights] = frozenset()

@@ -14,7 +14,7 @@ from sora.core.errors import CommitUnknown, SoraError
 from sora.core.ids import MailboxId, ModSeq
 from sora.mail.live import OpenMailbox
 from sora.store.interfaces import Messages
-from sora.store.model import Actor, Copied, FlagChange, FlagsStored, Named
+from sora.store.model import Actor, Copied, FlagChange, FlagsStored, Named, Sight
 
 
 class Changer:
@@ -29,7 +29,7 @@ class Changer:
         """Change flags, atomically and in order. Raises `NoSuchMailbox`, `LimitReached`, `CommitUnknown`."""
         with mailbox.writing():
             try:
-                results = await self._messages.store(mailbox.row.id, changes)
+                results = await self._messages.store(mailbox.row.id, changes, reader=mailbox.reader)
             except CommitUnknown:
                 await self.show(mailbox)
                 raise
@@ -52,7 +52,7 @@ class Changer:
 
     async def copy(self, mailbox: OpenMailbox, uids: Sequence[int], target: MailboxId | Named) -> Copied:
         """Copy messages, all or none. Raises `NoSuchMailbox`, `UidsExhausted`, `OverQuota`, `CommitUnknown`."""
-        copied = await self._messages.copy(mailbox.row.id, uids, target)
+        copied = await self._messages.copy(mailbox.row.id, uids, target, sight=_sight(mailbox))
         if copied.mailbox == mailbox.row.id:
             await self.show(mailbox)
         return copied
@@ -64,7 +64,7 @@ class Changer:
         """
         with mailbox.writing():
             try:
-                moved = await self._messages.move(mailbox.row.id, uids, target, actor)
+                moved = await self._messages.move(mailbox.row.id, uids, target, actor, sight=_sight(mailbox))
             except CommitUnknown:
                 await self.show(mailbox)
                 raise
@@ -92,3 +92,7 @@ class Changer:
     def _unseen(self, error: SoraError) -> None:
         # The change is made: a NO would have the client repeat it. The change feed brings it to the view.
         self.log.warn("a change was made but could not be read back yet: {error}", error=error)
+
+
+def _sight(mailbox: OpenMailbox) -> Sight | None:
+    return None if mailbox.reader is None else Sight(mailbox.reader, here=True)

@@ -1,5 +1,7 @@
 """The only place that keeps mailboxes in memory: one state per mailbox and process, shared by its sessions.
 
+Where users have a \\Seen of their own in mailboxes of others, each of them who has one open has a state of it too.
+
 A state is refreshed by one query for what changed since its modseq. Whoever asks for a refresh gets
 everything committed before the call: if a query is under way already, it waits for the next one, which
 all who came meanwhile share.
@@ -29,7 +31,9 @@ IDLE_MESSAGES_MAX: Final = 500_000
 """Messages in states that no session has open but that are kept for the next SELECT (13 octets each)."""
 IDLE_MAILBOXES_MAX: Final = 1_000
 
-_Name = tuple[AccountId, str]
+_Name = tuple[AccountId, str, AccountId | None]
+"""Owner, name, and as whom it is seen: None as the owner, or a reader with a \\Seen of his own."""
+_Seen = tuple[MailboxId, AccountId | None]
 
 
 class MailboxState:
@@ -37,7 +41,9 @@ class MailboxState:
 
     log = Logger()
 
-    def __init__(self, opened: Opened, mailboxes: Mailboxes, feed: Feed) -> None:
+    def __init__(self, opened: Opened, mailboxes: Mailboxes, feed: Feed, *, reader: AccountId | None = None) -> None:
+        """`reader`: whose own \\Seen it shows; None for the owner's."""
+        self.reader = reader
         self.row = opened.mailbox
         self.remembered = opened.reach
         self.version = _version(opened.mailbox.highest_modseq, opened.columns)
@@ -134,7 +140,7 @@ class MailboxState:
         if self.deleted:
             return
         try:
-            changes = await self._mailboxes.changes(self.row.id, ModSeq(self.version.modseq))
+            changes = await self._mailboxes.changes(self.row.id, ModSeq(self.version.modseq), reader=self.reader)
         except NoSuchMailbox:
             self._vanish()
         else:
@@ -148,7 +154,11 @@ class MailboxState:
         since = None if vanished_since is None else ModSeq(vanished_since)
         try:
             changes = await self._mailboxes.changes(
-                self.row.id, ModSeq(self.version.modseq), claim_recent=claim_recent, vanished_since=since
+                self.row.id,
+                ModSeq(self.version.modseq),
+                claim_recent=claim_recent,
+                vanished_since=since,
+                reader=self.reader,
             )
         except NoSuchMailbox:
             self._vanish()
@@ -262,6 +272,8 @@ class MailboxState:
 
     def _heard(self, event: MailboxChanged | FeedLost) -> None:
         if isinstance(event, MailboxChanged) and event.modseq:
+            if not event.concerns(self.reader):
+                return
             self._announced = max(self._announced, event.modseq)
             # The query under way may have been late enough to see it.
             if not self._running:
@@ -302,6 +314,11 @@ class OpenMailbox:
     def row(self) -> MailboxRow:
         """The mailbox as last read; own writes are not counted in before the next refresh."""
         return self._state.row
+
+    @property
+    def reader(self) -> AccountId | None:
+        """Whose own \\Seen it shows; None: everyone's, which is the owner's."""
+        return self._state.reader
 
     @property
     def version(self) -> Version:
@@ -368,16 +385,17 @@ class OpenMailbox:
 class _Overheard:
     """What the feed says while a mailbox is read whose id is known only from the answer."""
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: Feed, reader: AccountId | None) -> None:
+        self._reader = reader
         self._newest: dict[MailboxId, int] = {}
         self._lost = False
         self.forget = feed.follow(self._hear)
 
     def _hear(self, event: MailboxChanged | FeedLost) -> None:
-        if isinstance(event, MailboxChanged):
-            self._newest[event.mailbox] = event.modseq
-        else:
+        if not isinstance(event, MailboxChanged):
             self._lost = True
+        elif event.concerns(self._reader):
+            self._newest[event.mailbox] = event.modseq
 
     def newer(self, mailbox: MailboxId, modseq: int) -> bool:
         """Tell whether the mailbox may have changed, or gone, after `modseq`."""
@@ -400,10 +418,10 @@ class Live:
         self._mailboxes = mailboxes
         self._feed = feed
         self._sharing = sharing
-        self._states: dict[MailboxId, MailboxState] = {}
+        self._states: dict[_Seen, MailboxState] = {}
         self._names: dict[_Name, MailboxId] = {}
         """Where a name led last; only a hint, checked against the row that comes back."""
-        self._idle: dict[MailboxId, MailboxState] = {}
+        self._idle: dict[_Seen, MailboxState] = {}
         self._idle_messages = 0
         """States without sessions, the longest idle first."""
         self._idle_messages_max = idle_messages_max
@@ -422,19 +440,22 @@ class Live:
         A mailbox that is known here costs one query for its changes; it is read whole only if it is not known.
         """
         if self._sharing is None or not self._sharing.foreign(name):
-            return await self._open(account, name, claim_recent=claim_recent, vanished_since=vanished_since)
+            return await self._open(account, name, None, claim_recent=claim_recent, vanished_since=vanished_since)
         place = (await self._sharing.place(account, name)).need("r")
-        opened = await self._open(place.owner, place.name, claim_recent=claim_recent, vanished_since=vanished_since)
+        reader = self._sharing.reader(account)
+        opened = await self._open(
+            place.owner, place.name, reader, claim_recent=claim_recent, vanished_since=vanished_since
+        )
         opened.rights = place.rights
         return opened
 
     async def _open(
-        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: int | None
+        self, account: AccountId, name: str, reader: AccountId | None, *, claim_recent: bool, vanished_since: int | None
     ) -> OpenMailbox:
         since = None if vanished_since is None else ModSeq(vanished_since)
-        state = self._states.get(self._names.get((account, name), MailboxId(0)))
+        state = self._states.get((self._names.get((account, name, reader), MailboxId(0)), reader))
         if state is None:
-            return await self._read(account, name, claim_recent=claim_recent, vanished_since=since)
+            return await self._read((account, name, reader), claim_recent=claim_recent, vanished_since=since)
         self._enter(state)
         try:
             recent_from: int | None
@@ -448,7 +469,7 @@ class Live:
                 await state.refresh()
                 recent_from = _recent_from(state.row, state.version)
             if state.deleted or state.row.name != name or recent_from is None:
-                return await self._read(account, name, claim_recent=claim_recent, vanished_since=since)
+                return await self._read((account, name, reader), claim_recent=claim_recent, vanished_since=since)
             self._enter(state)
             return OpenMailbox(self, state, recent_from, departed)
         finally:
@@ -464,7 +485,7 @@ class Live:
             self._drop(state)
             return
         state.idle_messages = len(state.version.uids)
-        self._idle[state.row.id] = state
+        self._idle[state.row.id, state.reader] = state
         self._idle_messages += state.idle_messages
         while self._idle and (
             self._idle_messages > self._idle_messages_max or len(self._idle) > self._idle_mailboxes_max
@@ -478,22 +499,24 @@ class Live:
         for state in self._states.values():
             state.mute()
 
-    async def _read(
-        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: ModSeq | None
-    ) -> OpenMailbox:
-        overheard = _Overheard(self._feed)
+    async def _read(self, named: _Name, *, claim_recent: bool, vanished_since: ModSeq | None) -> OpenMailbox:
+        account, name, reader = named
+        overheard = _Overheard(self._feed, reader)
         try:
-            opened = await self._mailboxes.open(account, name, claim_recent=claim_recent, vanished_since=vanished_since)
+            opened = await self._mailboxes.open(
+                account, name, claim_recent=claim_recent, vanished_since=vanished_since, reader=reader
+            )
         finally:
             overheard.forget()
         mailbox = opened.mailbox.id
-        state = self._states.get(mailbox)
+        state = self._states.get((mailbox, reader))
         if state is None:
-            state = self._states[mailbox] = MailboxState(opened, self._mailboxes, self._feed)
+            state = MailboxState(opened, self._mailboxes, self._feed, reader=reader)
+            self._states[mailbox, reader] = state
         else:
             state.reopened(opened)
-        state.names.add((account, name))
-        self._names[account, name] = mailbox
+        state.names.add(named)
+        self._names[named] = mailbox
         self._enter(state)
         if overheard.newer(mailbox, state.version.modseq):
             state.catch_up()
@@ -508,15 +531,16 @@ class Live:
         state.hear()
 
     def _wake(self, state: MailboxState) -> None:
-        if self._idle.get(state.row.id) is state:
-            del self._idle[state.row.id]
+        seen = state.row.id, state.reader
+        if self._idle.get(seen) is state:
+            del self._idle[seen]
             self._idle_messages -= state.idle_messages
 
     def _drop(self, state: MailboxState) -> None:
         mailbox = state.row.id
         self._wake(state)
-        if self._states.get(mailbox) is state:
-            del self._states[mailbox]
+        if self._states.get((mailbox, state.reader)) is state:
+            del self._states[mailbox, state.reader]
         for name in state.names:
             if self._names.get(name) == mailbox:
                 del self._names[name]

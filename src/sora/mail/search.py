@@ -26,7 +26,7 @@ from sora.core.criteria import (
     timed,
 )
 from sora.core.errors import BodyUnavailable
-from sora.core.ids import MailboxId, Uid
+from sora.core.ids import AccountId, MailboxId, Uid
 from sora.core.uidset import UidSet
 from sora.imap.view import SessionView
 from sora.mail import search_view
@@ -79,7 +79,11 @@ class Searcher:
         kept = await self._kept(mailbox, view, resolved)
         if kept is None:
             found = await self._messages.search(
-                mailbox.row.id, resolved, recent_from=Uid(view.recent_from), uid_max=view.last_uid
+                mailbox.row.id,
+                resolved,
+                recent_from=Uid(view.recent_from),
+                uid_max=view.last_uid,
+                reader=mailbox.reader,
             )
             kept = view.told(found.uids), list(found.undecided)
         uids, undecided = kept
@@ -116,12 +120,15 @@ class Searcher:
         among = Criteria((Uids(UidSet(tuple((uid, uid) for uid in uids))),))
         return set(await self.search(mailbox, view, both(among, criteria)))
 
-    async def search_many(self, mailboxes: Sequence[MailboxId], criteria: Criteria) -> dict[MailboxId, Found]:
+    async def search_many(
+        self, mailboxes: Sequence[MailboxId], criteria: Criteria, *, reader: AccountId | None = None
+    ) -> dict[MailboxId, Found]:
         """Search mailboxes that are not selected, in one statement; those without a match are absent.
 
-        What is undecided is for `search`, with the mailbox open.
+        A `reader` has a \\Seen of his own where he is not the owner. What is undecided is for `search`, with the
+        mailbox open.
         """
-        return await self._messages.search_many(mailboxes, loosened(timed(criteria, self._now())))
+        return await self._messages.search_many(mailboxes, loosened(timed(criteria, self._now())), reader=reader)
 
     async def _decide(
         self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria, undecided: list[int]

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 
 from sora.aio import deferred
 from sora.core.errors import Impossible, NotPermitted
-from sora.core.flags import Change
+from sora.core.flags import SEEN, Change
 from sora.core.ids import AccountId, MailboxId, ModSeq
 from sora.core.rights import ALL, settable
 from sora.imap.mailbox_name import INBOX
@@ -30,6 +30,7 @@ from sora.store.model import (
     NewMailbox,
     NewMessage,
     Opened,
+    Sight,
 )
 
 
@@ -65,14 +66,14 @@ class SharedMailboxes:
     @deferred
     async def find(self, account: AccountId, name: str) -> MailboxRow:
         """Read one mailbox that one may read. Raises `NoSuchMailbox`, `NotPermitted`."""
-        owner, owned = await self._sharing.readable(account, name)
-        return attrs.evolve(await self._inner.find(owner, owned), name=name)
+        owner, owned, reader = await self._sharing.readable(account, name)
+        return attrs.evolve(await self._inner.find(owner, owned, reader=reader), name=name)
 
     @deferred
     async def open(self, account: AccountId, name: str, **options: Any) -> Opened:
         """Open a mailbox that one may read. Raises `NoSuchMailbox`, `NotPermitted`."""
-        owner, owned = await self._sharing.readable(account, name)
-        return await self._inner.open(owner, owned, **options)
+        owner, owned, reader = await self._sharing.readable(account, name)
+        return await self._inner.open(owner, owned, reader=reader, **options)
 
     @deferred
     async def create(self, account: AccountId, mailbox: NewMailbox) -> MailboxRow:
@@ -147,7 +148,7 @@ class SharedMessages:
             if isinstance(target, Named) and self._sharing.foreign(target.name):
                 if target not in places:
                     places[target] = await self._target(target)
-                message = _with_rights(message, places[target])
+                message = _with_rights(message, places[target], self._sharing.reader(target.account))
                 hidden = "r" not in places[target].rights
             admitted.append(message)
             secret.append(hidden)
@@ -178,27 +179,42 @@ class SharedMessages:
         done = await self._inner.replace(mailbox, uid, admitted, actor)
         return attrs.evolve(done, secret=True) if secret else done
 
-    def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named) -> "Deferred[Copied]":
+    def copy(
+        self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, *, sight: Sight | None = None
+    ) -> "Deferred[Copied]":
         """Copy messages, into another's mailbox with `i`; flags that one may not set there are taken off the copies."""
         if not isinstance(target, Named) or self._passes(target):
-            return self._inner.copy(source, uids, target)
-        return self._transfer(target, lambda to: self._inner.copy(source, uids, to))
+            return self._inner.copy(source, uids, target, sight=sight)
+        return self._transfer(target, sight, lambda to, seen: self._inner.copy(source, uids, to, sight=seen))
 
     def move(
-        self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, actor: Actor
+        self,
+        source: MailboxId,
+        uids: Sequence[int],
+        target: MailboxId | Named,
+        actor: Actor,
+        *,
+        sight: Sight | None = None,
     ) -> "Deferred[Copied]":
         """Move messages as `copy` copies them."""
         if not isinstance(target, Named) or self._passes(target):
-            return self._inner.move(source, uids, target, actor)
-        return self._transfer(target, lambda to: self._inner.move(source, uids, to, actor))
+            return self._inner.move(source, uids, target, actor, sight=sight)
+        return self._transfer(target, sight, lambda to, seen: self._inner.move(source, uids, to, actor, sight=seen))
 
     @deferred
-    async def _transfer(self, target: Named, transfer: "Callable[[MailboxId], Deferred[Copied]]") -> Copied:
+    async def _transfer(
+        self, target: Named, sight: Sight | None, transfer: "Callable[[MailboxId, Sight | None], Deferred[Copied]]"
+    ) -> Copied:
         place = await self._target(target)
-        copied = await transfer(place.mailbox)
-        kept = settable(place.rights)
-        if copied.target and kept != settable(ALL):
-            change = FlagChange(copied.target, Change.REMOVE, settable(ALL) & ~kept, ())
+        lost = settable(ALL) & ~settable(place.rights)
+        reader = self._sharing.reader(target.account)
+        if reader is not None:
+            # In the messages' rows \Seen is the owner's, and no right of the reader's.
+            lost &= ~SEEN
+            sight = attrs.evolve(sight or Sight(reader), there=True, kept="s" in place.rights)
+        copied = await transfer(place.mailbox, sight)
+        if copied.target and lost:
+            change = FlagChange(copied.target, Change.REMOVE, lost, ())
             if "w" not in place.rights:
                 row = (await self._mailboxes.changes(place.mailbox, ModSeq(2**62))).mailbox
                 change = attrs.evolve(change, keywords=row.keywords)
@@ -206,12 +222,14 @@ class SharedMessages:
         return copied if "r" in place.rights else attrs.evolve(copied, secret=True)
 
 
-def _with_rights(message: NewMessage, place: Place) -> NewMessage:
+def _with_rights(message: NewMessage, place: Place, reader: AccountId | None) -> NewMessage:
+    flags = message.flags & settable(place.rights)
     return attrs.evolve(
         message,
         mailbox=place.mailbox,
-        flags=message.flags & settable(place.rights),
+        flags=flags if reader is None else flags & ~SEEN,
         keywords=message.keywords if "w" in place.rights else (),
+        seen_by=reader if flags & SEEN else None,
     )
 
 

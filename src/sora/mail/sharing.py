@@ -37,6 +37,8 @@ class Settings:
     creator_rights: Rights = ALL
     anyone: bool = False
     """Whether rights may be given to everyone in a domain."""
+    seen_per_user: bool = False
+    """Whether each user has a \\Seen of his own in mailboxes of others."""
 
 
 @attrs.frozen
@@ -94,6 +96,10 @@ class Sharing:
             for prefix in (settings.users_prefix, settings.shared_prefix)
         )
 
+    def reader(self, account: AccountId) -> AccountId | None:
+        """Return whose \\Seen a user sees in mailboxes of others: his own, or (None) that of all who use them."""
+        return account if self.settings is not None and self.settings.seen_per_user else None
+
     def split(self, name: str) -> tuple[str | None, str]:
         """Return the owner's local part (None: the domain itself) and its name of a mailbox. Raises `NoSuchMailbox`."""
         settings = self.settings
@@ -133,12 +139,15 @@ class Sharing:
             raise NoSuchMailbox(MISSING)
         return seen
 
-    async def readable(self, account: AccountId, name: str) -> tuple[AccountId, str]:
-        """Return the owner of a mailbox that one may read, and its name there. Raises as `Place.need`."""
+    async def readable(self, account: AccountId, name: str) -> tuple[AccountId, str, AccountId | None]:
+        """Return the owner of a mailbox that one may read, its name there, and as whom one sees it.
+
+        Raises as `Place.need`.
+        """
         if not self.foreign(name):
-            return account, name
+            return account, name, None
         place = (await self.place(account, name)).need("r")
-        return place.owner, place.name
+        return place.owner, place.name, self.reader(account)
 
     async def here(self, account: AccountId, name: str, mailbox: MailboxId) -> Rights:
         """Return the rights in a mailbox selected by a name. Raises `NoSuchMailbox` if it may not be read now."""
@@ -154,7 +163,8 @@ class Sharing:
         if self.settings is None:
             return []
         found = []
-        for one in await self._grants.visible(account):
+        own_seen = self.reader(account) is not None
+        for one in await self._grants.visible(account, own_seen=own_seen):
             name = self.seen_name(one.owner_address, one.row.name)
             if name is not None and "l" in one.rights:
                 found.append((attrs.evolve(one.row, name=name, special_use=None, subscribed=False), one.rights))

@@ -43,7 +43,10 @@ SELECT 'mailbox ' || b.id, format('UID %%s, UIDNEXT %%s', m.uid, b.uid_next), AR
         "modseq-beyond-highest": """
 SELECT 'mailbox ' || b.id, format('modseq %%s, HIGHESTMODSEQ %%s', m.modseq, b.highest_modseq), ARRAY[b.id, m.modseq]
   FROM mailboxes AS b
-  JOIN LATERAL (SELECT max(modseq) AS modseq FROM messages WHERE mailbox_id = b.id) AS m ON m.modseq > b.highest_modseq
+  JOIN LATERAL (SELECT max(modseq) AS modseq
+                  FROM (SELECT modseq FROM messages WHERE mailbox_id = b.id
+                         UNION ALL SELECT modseq FROM private_readers WHERE mailbox_id = b.id) AS given) AS m
+    ON m.modseq > b.highest_modseq
  WHERE b.id > %(after)s AND b.id <= %(upto)s
 """,
         "message-without-mailbox": """
@@ -85,6 +88,21 @@ SELECT format('mailbox %%s uid %%s', m.mailbox_id, m.uid), array_to_string(m.key
   FROM messages AS m JOIN mailboxes AS b ON b.id = m.mailbox_id
  WHERE m.mailbox_id > %(after)s AND m.mailbox_id <= %(upto)s
    AND m.keywords IS NOT NULL AND NOT m.keywords <@ b.keywords
+""",
+        # What belongs to accounts that are being deleted goes in steps.
+        "private-seen-drift": """
+SELECT format('mailbox %%s account %%s', r.mailbox_id, r.account_id),
+       format('stored seen=%%s, counted %%s, and %%s of messages that are gone', r.seen, c.seen, c.gone),
+       ARRAY[r.mailbox_id, r.account_id]
+  FROM private_readers AS r
+  JOIN mailboxes AS b ON b.id = r.mailbox_id
+ CROSS JOIN LATERAL (
+       SELECT count(*) FILTER (WHERE p.seen AND m.uid IS NOT NULL) AS seen,
+              count(*) FILTER (WHERE m.uid IS NULL) AS gone
+         FROM private_seen AS p LEFT JOIN messages AS m ON m.mailbox_id = p.mailbox_id AND m.uid = p.uid
+        WHERE p.mailbox_id = r.mailbox_id AND p.account_id = r.account_id) AS c
+ WHERE r.mailbox_id > %(after)s AND r.mailbox_id <= %(upto)s AND (r.seen <> c.seen OR c.gone > 0)
+   AND NOT EXISTS (SELECT FROM accounts AS x WHERE x.id IN (r.account_id, b.account_id) AND x.status = 'deleted')
 """,
         # Last, because what the others mend is counted here.
         "counter-drift": """

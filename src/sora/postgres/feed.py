@@ -1,6 +1,7 @@
 """The change feed: one LISTEN connection per process, from which sessions wake by mailbox.
 
-A NOTIFY of the channel `sora` says `mailbox:modseq,mailbox:modseq`. When the connection is lost every
+A NOTIFY of the channel `sora` says `mailbox:modseq,mailbox:modseq`, or `mailbox:modseq:reader` of what changed for one
+reader alone. When the connection is lost every
 listener is told `FeedLost`, and once more when LISTEN is in effect again: what changed between the two
 was announced to nobody, and only who asks the store after the second has missed nothing.
 """
@@ -15,7 +16,7 @@ from twisted.python.failure import Failure
 
 from sora.core.errors import DatabaseUnavailable
 from sora.core.events import FeedLost, MailboxChanged
-from sora.core.ids import MailboxId, ModSeq
+from sora.core.ids import AccountId, MailboxId, ModSeq
 from sora.postgres.adapter import Connection
 from sora.postgres.opening import Opener
 from sora.postgres.settings import DatabaseSettings
@@ -132,9 +133,10 @@ class PostgresFeed:
         if channel != CHANNEL:
             return
         for one in payload.split(","):
-            mailbox, _, modseq = one.partition(":")
+            mailbox, modseq, *reader = one.split(":")
             listeners = (*self._listeners.get(MailboxId(int(mailbox)), ()), *self._listeners.get(_EVERY, ()))
             if listeners:
-                event = MailboxChanged(MailboxId(int(mailbox)), ModSeq(int(modseq)))
+                whose = AccountId(int(reader[0])) if reader else None
+                event = MailboxChanged(MailboxId(int(mailbox)), ModSeq(int(modseq)), whose)
                 for listener in listeners:
                     self._tell(listener, event)

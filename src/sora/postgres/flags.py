@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from sora.aio import deferred
 from sora.core import limits
 from sora.core.flags import Change
-from sora.core.ids import MailboxId, ModSeq
+from sora.core.ids import AccountId, MailboxId, ModSeq
 from sora.postgres.batch import Batches
 from sora.postgres.rows import columns, numbers
 from sora.postgres.statement import integers, runs_of
@@ -35,11 +35,22 @@ class Flags:
             self._send, reactor=database.pool.reactor, in_flight_max=IN_FLIGHT_MAX, count_max=BATCH_MAX
         )
 
-    def store(self, mailbox: MailboxId, changes: Sequence[FlagChange]) -> "Deferred[list[FlagsStored]]":
-        """Change flags with the next batch; a call that fails alone harms no other."""
+    def store(
+        self, mailbox: MailboxId, changes: Sequence[FlagChange], reader: AccountId | None
+    ) -> "Deferred[list[FlagsStored]]":
+        """Change flags with the next batch; a call that fails alone harms no other. A `reader` goes by himself."""
+        if reader is not None:
+            return self._store_as(mailbox, changes, reader)
         if sum(len(change.uids) for change in changes) < BULK_MIN:
             return self._batches.add((mailbox, changes))
         return self._send([(mailbox, changes)]).addCallback(lambda answers: answers[0])
+
+    @deferred
+    async def _store_as(
+        self, mailbox: MailboxId, changes: Sequence[FlagChange], reader: AccountId
+    ) -> list[FlagsStored]:
+        arguments = {"reader": reader, **self._parameters([(mailbox, changes)])}
+        return _stored(await self._database.call("store_flags_as", arguments))
 
     @deferred
     async def _send(self, calls: list[Call]) -> list[list[FlagsStored]]:

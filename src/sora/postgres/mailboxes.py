@@ -13,13 +13,12 @@ from sora.core.errors import LimitReached, NoSuchMailbox
 from sora.core.ids import AccountId, MailboxId, ModSeq
 from sora.core.quota import NO_LIMITS
 from sora.core.quota import Limits as QuotaLimits
+from sora.postgres.adapter import Rows
 from sora.postgres.batch import Batches
-from sora.postgres.binary import OctetStatement
 from sora.postgres.rows import (
-    AS_OCTETS,
     MAILBOX_COLUMNS,
     MAILBOX_WIDTH,
-    PACKED,
+    PRIVATE_COLUMNS,
     as_octets,
     columns,
     mailbox,
@@ -27,6 +26,14 @@ from sora.postgres.rows import (
     strip,
 )
 from sora.postgres.statement import Statement, integers
+from sora.postgres.views import (
+    CHANGES,
+    CHANGES_ALONE,
+    CHANGES_PRIVATE,
+    CHANGES_PRIVATE_ALONE,
+    OPEN,
+    OPEN_PRIVATE,
+)
 from sora.postgres.work import Database
 from sora.store.model import Actor, Changes, Listing, MailboxRow, NewMailbox, Opened
 
@@ -39,77 +46,19 @@ SELECT m.*, s.name
 _FIND: Final = Statement(f"""
 SELECT {MAILBOX_COLUMNS} FROM mailboxes AS b WHERE b.account_id = %(account)s AND b.name = %(name)s
 """)
+_FIND_PRIVATE: Final = Statement(f"""
+SELECT {PRIVATE_COLUMNS.format(reader="%(reader)s")} FROM mailboxes AS b
+ WHERE b.account_id = %(account)s AND b.name = %(name)s
+""")
 _CREATE: Final = Statement(f"""
 SELECT {MAILBOX_COLUMNS}
   FROM create_mailbox(%(account)s, %(name)s, %(use)s, %(subscribed)s, %(mailboxes_max)s, %(mailboxes_default)s)
        AS made (id)
  CROSS JOIN LATERAL mailbox_now(made.id) AS b
 """)
-_EARLIER: Final = """
-       SELECT coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets FROM tombstones
-        WHERE mailbox_id = box.id AND modseq > %(vanished)s::bigint"""
-# One statement is one snapshot: the row and the messages are of the same moment. The claim of \Recent is the
-# only thing that waits for writers, and only if there is something to claim.
-_OPEN: Final = OctetStatement(f"""
-WITH box AS (
-    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.forgotten_modseq, b.lost_from, b.lost_to FROM mailboxes AS b
-     WHERE b.account_id = %(account)s AND b.name = %(name)s
-), claimed AS (
-    UPDATE mailboxes AS b SET recent_from = b.uid_next, recent = 0
-      FROM box WHERE b.id = box.id AND %(claim)s AND b.recent_from < b.uid_next
-)
-SELECT {AS_OCTETS}, packed.*, earlier.octets
-  FROM box CROSS JOIN LATERAL (
-       SELECT {PACKED} FROM (
-              SELECT uid, flags, modseq, keywords FROM messages WHERE mailbox_id = box.id ORDER BY uid) AS m) AS packed
- CROSS JOIN LATERAL ({_EARLIER}) AS earlier
-""")
-_CHANGED: Final = f"""
-WITH box AS (
-    SELECT {MAILBOX_COLUMNS}, b.recent_from, b.forgotten_modseq, b.lost_from, b.lost_to, b.changed_modseq, asked.n,
-           lost.it AS whole,
-           CASE WHEN lost.it THEN 0 ELSE asked.since END AS since,
-           CASE WHEN lost.it THEN least(b.lost_from, asked.since) ELSE asked.since END AS gone_since
-      FROM {{asked}}
-      JOIN mailboxes AS b ON b.id = asked.mailbox
-     CROSS JOIN LATERAL (SELECT asked.since > b.lost_from AND asked.since < b.lost_to
-                             OR asked.since < b.forgotten_modseq) AS lost (it)
-){{claim}}
-SELECT int4send(box.n::integer), {AS_OCTETS}, packed.*, gone.octets,
-       CASE WHEN box.whole THEN '\\x01'::bytea ELSE '' END{{more}}
-  FROM box CROSS JOIN LATERAL (
-       SELECT {PACKED} FROM (
-              SELECT uid, flags, modseq, keywords FROM messages
-               WHERE mailbox_id = box.id AND modseq > box.since AND box.highest_modseq > box.since
-                 AND uid >= (SELECT arrivals_from(box.id, box.since, box.changed_modseq))
-               ORDER BY uid) AS m) AS packed
-  CROSS JOIN LATERAL (
-       SELECT coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets FROM tombstones
-        WHERE mailbox_id = box.id AND modseq > box.gone_since) AS gone{{earlier}}
-"""
-_CHANGES: Final = OctetStatement(
-    _CHANGED.format(
-        asked="""unnest(%(mailboxes)s::bigint[], %(sinces)s::bigint[])
-           WITH ORDINALITY AS asked (mailbox, since, n)""",
-        claim="",
-        more="",
-        earlier="",
-    )
-)
-_CHANGES_ALONE: Final = OctetStatement(
-    _CHANGED.format(
-        asked="(VALUES (%(mailbox)s::bigint, %(since)s::bigint, 1)) AS asked (mailbox, since, n)",
-        claim=""", claimed AS (
-    UPDATE mailboxes AS b SET recent_from = b.uid_next, recent = 0
-      FROM box WHERE b.id = box.id AND %(claim)s AND b.recent_from < b.uid_next
-)""",
-        more=", earlier.octets",
-        earlier=f" CROSS JOIN LATERAL ({_EARLIER}) AS earlier",
-    )
-)
 ASKED_FIRST: Final = (
-    (_OPEN, {"account": 0, "name": "INBOX", "claim": True, "vanished": None}),
-    (_CHANGES, {"mailboxes": "{0}", "sinces": "{0}"}),
+    (OPEN, {"account": 0, "name": "INBOX", "claim": True, "vanished": None}),
+    (CHANGES, {"mailboxes": "{0}", "sinces": "{0}"}),
     (_LISTING, {"account": 0}),
 )
 _REFRESHES_MAX: Final = 64
@@ -147,6 +96,9 @@ class PostgresMailboxes:
         self._refreshes: Batches[tuple[MailboxId, ModSeq], Changes | None] = Batches(
             self._refresh, reactor=database.pool.reactor, in_flight_max=2, count_max=_REFRESHES_MAX
         )
+        self._private: Batches[tuple[MailboxId, ModSeq, AccountId], Changes | None] = Batches(
+            self._refresh_private, reactor=database.pool.reactor, in_flight_max=2, count_max=_REFRESHES_MAX
+        )
 
     @deferred
     async def listing(self, account: AccountId) -> Listing:
@@ -158,9 +110,13 @@ class PostgresMailboxes:
         )
 
     @deferred
-    async def find(self, account: AccountId, name: str) -> MailboxRow:
+    async def find(self, account: AccountId, name: str, *, reader: AccountId | None = None) -> MailboxRow:
         """Read one mailbox. Raises `NoSuchMailbox`."""
-        rows = await self._database.fetch(_FIND, {"account": account, "name": name})
+        asked = {"account": account, "name": name}
+        if reader is None:
+            rows = await self._database.fetch(_FIND, asked)
+        else:
+            rows = await self._database.fetch(_FIND_PRIVATE, {**asked, "reader": reader})
         if not rows:
             raise NoSuchMailbox("the mailbox does not exist")
         return mailbox(rows[0])
@@ -257,7 +213,13 @@ class PostgresMailboxes:
 
     @deferred
     async def open(
-        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: ModSeq | None = None
+        self,
+        account: AccountId,
+        name: str,
+        *,
+        claim_recent: bool,
+        vanished_since: ModSeq | None = None,
+        reader: AccountId | None = None,
     ) -> Opened:
         """Read a mailbox with all its messages' UIDs and flags. Raises `NoSuchMailbox`.
 
@@ -266,7 +228,10 @@ class PostgresMailboxes:
         """
         # A lost answer claims \Recent for nobody: no harm, so that this may be repeated like any read.
         asked = {"account": account, "name": name, "claim": claim_recent, "vanished": vanished_since}
-        rows = await self._database.fetch(_OPEN, asked)
+        if reader is None:
+            rows = await self._database.fetch(OPEN, asked)
+        else:
+            rows = await self._database.fetch(OPEN_PRIVATE, {**asked, "reader": reader})
         if not rows:
             raise NoSuchMailbox("the mailbox does not exist")
         row = rows[0]
@@ -281,7 +246,13 @@ class PostgresMailboxes:
 
     @deferred
     async def changes(
-        self, mailbox_: MailboxId, since: ModSeq, *, claim_recent: bool = False, vanished_since: ModSeq | None = None
+        self,
+        mailbox_: MailboxId,
+        since: ModSeq,
+        *,
+        claim_recent: bool = False,
+        vanished_since: ModSeq | None = None,
+        reader: AccountId | None = None,
     ) -> Changes:
         """Read what changed after `since`, together with what other views ask at the moment.
 
@@ -289,10 +260,15 @@ class PostgresMailboxes:
         """
         if claim_recent or vanished_since is not None:
             asked = {"mailbox": mailbox_, "since": since, "claim": claim_recent, "vanished": vanished_since}
-            rows = await self._database.fetch(_CHANGES_ALONE, asked)
+            if reader is None:
+                rows = await self._database.fetch(CHANGES_ALONE, asked)
+            else:
+                rows = await self._database.fetch(CHANGES_PRIVATE_ALONE, {**asked, "reader": reader})
             found = _changes(rows[0], earlier=vanished_since is not None) if rows else None
-        else:
+        elif reader is None:
             found = await self._refreshes.add((mailbox_, since))
+        else:
+            found = await self._private.add((mailbox_, since, reader))
         if found is None:
             raise NoSuchMailbox("the mailbox was deleted")
         return found
@@ -303,9 +279,22 @@ class PostgresMailboxes:
             "mailboxes": integers(mailbox for mailbox, _ in asked),
             "sinces": integers(since for _, since in asked),
         }
-        rows = await self._database.fetch(_CHANGES, parameters)
-        found = {int.from_bytes(row[0], "big"): row for row in rows}
-        return [_changes(found[number]) if number in found else None for number in range(1, len(asked) + 1)]
+        return _numbered(await self._database.fetch(CHANGES, parameters), len(asked))
+
+    @deferred
+    async def _refresh_private(self, asked: "list[tuple[MailboxId, ModSeq, AccountId]]") -> list[Changes | None]:
+        parameters = {
+            "mailboxes": integers(mailbox for mailbox, _, _ in asked),
+            "sinces": integers(since for _, since, _ in asked),
+            "readers": integers(reader for _, _, reader in asked),
+        }
+        return _numbered(await self._database.fetch(CHANGES_PRIVATE, parameters), len(asked))
+
+
+def _numbered(rows: "Rows", count: int) -> list[Changes | None]:
+    """Return the answers to requests 1 to `count`; None where the mailbox is gone."""
+    found = {int.from_bytes(row[0], "big"): row for row in rows}
+    return [_changes(found[number]) if number in found else None for number in range(1, count + 1)]
 
 
 def _changes(row: "tuple[Any, ...]", *, earlier: bool = False) -> Changes:

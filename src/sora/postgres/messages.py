@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from sora.aio import deferred, sleep
 from sora.core import limits
 from sora.core.criteria import Criteria
-from sora.core.ids import EmailId, MailboxId, ModSeq, ThreadId, Uid
+from sora.core.ids import AccountId, EmailId, MailboxId, ModSeq, ThreadId, Uid
 from sora.core.ordering import Order
 from sora.core.quota import NO_LIMITS
 from sora.core.quota import Limits as QuotaLimits
@@ -35,6 +35,7 @@ from sora.store.model import (
     Listed,
     Named,
     NewMessage,
+    Sight,
     Want,
 )
 from sora.store.threads import ThreadRows
@@ -124,8 +125,11 @@ class PostgresMessages:
         """Insert messages: deliveries of many senders at once, or one APPEND.
 
         All that can be stored are committed together, with those of other calls of the same moment; a
-        member that cannot has its error in its place. Cancelling does not undo it.
+        member that cannot has its error in its place. Cancelling does not undo it. What someone with a \\Seen of his
+        own has seen already goes by itself, all or none.
         """
+        if any(message.seen_by is not None for message in messages):
+            return self.insert_whole(messages).addCallback(list)
         return self._arrivals.insert(messages)
 
     @deferred
@@ -153,47 +157,64 @@ class PostgresMessages:
         """Read as `fetch` does what is within `Want.LISTED`, as columns."""
         return await listing.read(self._database, mailbox, uids, want)
 
-    def store(self, mailbox: MailboxId, changes: Sequence[FlagChange]) -> "Deferred[list[FlagsStored]]":
+    def store(
+        self, mailbox: MailboxId, changes: Sequence[FlagChange], *, reader: AccountId | None = None
+    ) -> "Deferred[list[FlagsStored]]":
         """Change flags; several changes are applied in their order, atomically.
 
         Goes together with what other sessions change at the moment. Raises `NoSuchMailbox`, `LimitReached`
         (too many keywords).
         """
-        return self._flags.store(mailbox, changes)
+        return self._flags.store(mailbox, changes, reader)
 
-    def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named) -> "Deferred[Copied]":
+    def copy(
+        self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, *, sight: Sight | None = None
+    ) -> "Deferred[Copied]":
         """Copy messages, all or none; UIDs that are gone are left out.
 
         Raises `NoSuchMailbox`, `UidsExhausted`, `LimitReached`.
         """
-        return self._transfer(source, uids, target, None)
+        return self._transfer(source, uids, target, None, sight)
 
     def move(
-        self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, actor: Actor
+        self,
+        source: MailboxId,
+        uids: Sequence[int],
+        target: MailboxId | Named,
+        actor: Actor,
+        *,
+        sight: Sight | None = None,
     ) -> "Deferred[Copied]":
         """Move messages atomically; also within one mailbox (new UIDs). Raises as `copy`."""
-        return self._transfer(source, uids, target, actor)
+        return self._transfer(source, uids, target, actor, sight)
 
     @deferred
     async def _transfer(
-        self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, actor: Actor | None
+        self,
+        source: MailboxId,
+        uids: Sequence[int],
+        target: MailboxId | Named,
+        actor: Actor | None,
+        sight: Sight | None,
     ) -> Copied:
         named = target if isinstance(target, Named) else None
-        rows = await self._database.call(
-            "transfer_messages",
-            {
-                "source": source,
-                "runs": await self._runs_of(uids),
-                "target": None if named else target,
-                "target_account": named.account if named else None,
-                "target_name": named.name if named else None,
-                "moving": actor is not None,
-                "keywords_max": limits.KEYWORDS_MAX,
-                **actor_parameters(actor or _NOBODY),
-                "storage_default": self._quota.storage,
-                "messages_default": self._quota.messages,
-            },
-        )
+        arguments = {
+            "source": source,
+            "runs": await self._runs_of(uids),
+            "target": None if named else target,
+            "target_account": named.account if named else None,
+            "target_name": named.name if named else None,
+            "moving": actor is not None,
+            "keywords_max": limits.KEYWORDS_MAX,
+            **actor_parameters(actor or _NOBODY),
+            "storage_default": self._quota.storage,
+            "messages_default": self._quota.messages,
+        }
+        if sight is None:
+            rows = await self._database.call("transfer_messages", arguments)
+        else:
+            whose = {"reader": sight.reader, "here": sight.here, "there": sight.there, "keeps": sight.kept}
+            rows = await self._database.call("transfer_messages_as", {**whose, **arguments})
         uid_validity, octets, first, mailbox, left = rows[0]
         moved = tuple(numbers(octets, "I"))
         return Copied(
@@ -223,13 +244,23 @@ class PostgresMessages:
         )
         return ModSeq(rows[0][0]), numbers(rows[0][1], "I")
 
-    def search(self, mailbox: MailboxId, criteria: Criteria, *, recent_from: Uid, uid_max: int) -> "Deferred[Found]":
+    def search(
+        self,
+        mailbox: MailboxId,
+        criteria: Criteria,
+        *,
+        recent_from: Uid,
+        uid_max: int,
+        reader: AccountId | None = None,
+    ) -> "Deferred[Found]":
         """Evaluate criteria exactly over messages with UID up to `uid_max`; `Numbers` were replaced by `Uids`."""
-        return search(self._database, mailbox, criteria, recent_from=recent_from, uid_max=uid_max)
+        return search(self._database, mailbox, criteria, recent_from=recent_from, uid_max=uid_max, reader=reader)
 
-    def search_many(self, mailboxes: Sequence[MailboxId], criteria: Criteria) -> "Deferred[dict[MailboxId, Found]]":
+    def search_many(
+        self, mailboxes: Sequence[MailboxId], criteria: Criteria, *, reader: AccountId | None = None
+    ) -> "Deferred[dict[MailboxId, Found]]":
         """Evaluate criteria over all messages of each mailbox, in one statement."""
-        return search_many(self._database, mailboxes, criteria)
+        return search_many(self._database, mailboxes, criteria, reader=reader)
 
     @deferred
     async def column(self, mailbox: MailboxId, name: Name, *, after: int, uid_max: int, limit: int) -> Fields | Numbers:

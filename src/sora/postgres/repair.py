@@ -38,10 +38,27 @@ UPDATE mailboxes AS b SET uid_next = greatest(b.uid_next, (SELECT max(uid) FROM 
         _LOCK,
         """
 UPDATE mailboxes AS b
-   SET highest_modseq = greatest(b.highest_modseq, (SELECT max(modseq) FROM messages WHERE mailbox_id = b.id)),
+   SET highest_modseq = greatest(b.highest_modseq, (SELECT max(modseq) FROM messages WHERE mailbox_id = b.id),
+                                 (SELECT max(modseq) FROM private_readers WHERE mailbox_id = b.id)),
        changed_modseq = greatest(b.changed_modseq, (SELECT max(modseq) FROM messages WHERE mailbox_id = b.id))
  WHERE b.id = %(id)s RETURNING 1
 """,
+    ),
+    "private-seen-drift": (
+        _LOCK,
+        """
+DELETE FROM private_seen AS p
+ WHERE p.mailbox_id = %(id)s AND p.account_id = %(other)s
+   AND NOT EXISTS (SELECT FROM messages AS m WHERE m.mailbox_id = p.mailbox_id AND m.uid = p.uid)
+""",
+        """
+UPDATE private_readers AS r
+   SET seen = (SELECT count(*) FROM private_seen AS p
+                WHERE p.mailbox_id = %(id)s AND p.account_id = %(other)s AND p.seen)
+ WHERE r.mailbox_id = %(id)s AND r.account_id = %(other)s RETURNING 1
+""",
+        # Otherwise whoever removes messages would go on leaving such rows behind.
+        "UPDATE mailboxes SET private_seen = true WHERE id = %(id)s RETURNING 1",
     ),
     # The mailbox was deleted: its messages become the tombstones that its deletion would have made of them.
     "message-without-mailbox": (

@@ -16,6 +16,12 @@ MAILBOX_COLUMNS: Final = """
     b.size, b.deleted_size, b.recent, b.keywords,
     EXISTS (SELECT FROM subscriptions AS s WHERE s.account_id = b.account_id AND s.name = b.name) AS subscribed
 """
+PRIVATE_COLUMNS: Final = MAILBOX_COLUMNS.replace(
+    "b.unseen",
+    """b.messages - coalesce((SELECT r.seen FROM private_readers AS r
+                               WHERE r.mailbox_id = b.id AND r.account_id = {reader}), 0) AS unseen""",
+)
+"""`MAILBOX_COLUMNS` for a reader with a \\Seen of his own."""
 MAILBOX_WIDTH: Final = 14
 """How many columns `mailbox` reads."""
 

@@ -14,7 +14,8 @@ from typing import Any, Final, assert_never
 from sora.aio import deferred
 from sora.core import criteria as keys
 from sora.core.errors import Busy, LimitReached, NoSuchMailbox
-from sora.core.ids import UID_MAX, MailboxId, Uid
+from sora.core.flags import SEEN
+from sora.core.ids import UID_MAX, AccountId, MailboxId, Uid
 from sora.core.uidset import STAR, UidSet
 from sora.postgres.adapter import Rows
 from sora.postgres.rows import numbers, strip
@@ -40,6 +41,9 @@ _NUMBERED: Final = """(
 """Messages with what sequence numbers and `*` mean in their mailbox."""
 _OF_BODY: Final = " JOIN bodies AS y ON y.id = m.body_id"
 _OF_TEXT: Final = " LEFT JOIN body_texts AS t ON t.body_id = m.body_id"
+_OF_READER: Final = """
+                 LEFT JOIN private_seen AS own
+                   ON own.mailbox_id = m.mailbox_id AND own.account_id = %(reader)s AND own.uid = m.uid"""
 _TRACE: Final = "trace_text(m.trace)"
 _SKIPPED: Final = 3
 """From so many characters on strpos is the quicker: it skips by what it has read."""
@@ -55,14 +59,18 @@ _FIELDS: Final = {
 class _Program:
     """Collects parameters while expressions are built."""
 
-    def __init__(self, recent_from: int | None, uid_max: int | None) -> None:
-        """Begin; without `recent_from` and `uid_max` a program is for mailboxes that no session has selected."""
+    def __init__(self, recent_from: int | None, uid_max: int | None, reader: AccountId | None) -> None:
+        """Begin; without `recent_from` and `uid_max` a program is for mailboxes that no session has selected.
+
+        A `reader` has a \\Seen of his own in mailboxes of others.
+        """
         self.recent_from = recent_from
         self.uid_max = uid_max
         self.numbered = False
         """Whether it asks for numbers, or for the last message."""
-        self.parameters: dict[str, Any] = {}
+        self.parameters: dict[str, Any] = {} if reader is None else {"reader": reader}
         self.joins: set[str] = set()
+        self._reader = reader
 
     def parameter(self, value: Any) -> str:
         """Add a value and return what stands for it."""
@@ -76,7 +84,7 @@ class _Program:
             case keys.All():
                 return "true"
             case keys.Flag(bit, wanted):
-                return f"m.flags & {int(bit)} {'<>' if wanted else '='} 0"
+                return self._flag(bit, wanted)
             case keys.Keyword(name, wanted):
                 return self._keyword(name, wanted)
             case keys.Recent(wanted):
@@ -89,7 +97,7 @@ class _Program:
             case keys.Size(relation, octets):
                 return f"m.size {relation.value} {int(octets)}"
             case keys.ModSeqAtLeast(modseq):
-                return f"m.modseq >= {int(modseq)}"
+                return self._changed(modseq)
             case keys.Dated(of, relation, day):
                 return self._dated(of, relation, day)
             case keys.Arrived(moment, later):
@@ -99,6 +107,19 @@ class _Program:
             case keys.Id(of, value):
                 return "false" if value is None else f"m.{of.value}_id = {int(value)}"
         raise ValueError(f"{type(step).__name__} is not for a store")
+
+    def _flag(self, bit: int, wanted: bool) -> str:
+        if bit != SEEN or self._reader is None:
+            return f"m.flags & {int(bit)} {'<>' if wanted else '='} 0"
+        self.joins.add(_OF_READER)
+        seen = "CASE WHEN b.account_id = %(reader)s THEN m.flags & 1 <> 0 ELSE coalesce(own.seen, false) END"
+        return seen if wanted else f"NOT {seen}"
+
+    def _changed(self, modseq: int) -> str:
+        if self._reader is None:
+            return f"m.modseq >= {int(modseq)}"
+        self.joins.add(_OF_READER)
+        return f"greatest(m.modseq, own.modseq) >= {int(modseq)}"
 
     def _among(self, step: keys.Uids | keys.Numbers) -> str:
         if isinstance(step, keys.Uids) and self.uid_max is not None:
@@ -194,9 +215,11 @@ def _bounds(day: date) -> tuple[str, str]:
     return f"{day.isoformat()} 00:00:00+00", f"{after.isoformat()} 00:00:00+00"
 
 
-def compose(criteria: keys.Criteria, *, recent_from: int, uid_max: int) -> tuple[str, dict[str, Any]]:
+def compose(
+    criteria: keys.Criteria, *, recent_from: int, uid_max: int, reader: AccountId | None = None
+) -> tuple[str, dict[str, Any]]:
     """Return the statement for one mailbox and its parameters, but for `mailbox`."""
-    program = _Program(recent_from, uid_max)
+    program = _Program(recent_from, uid_max, reader)
     verdict = _verdict(criteria, program)
     bounds = " AND m.uid <= %(uid_max)s"
     if (pair := _outermost(criteria, uid_max)) is not None:
@@ -206,9 +229,9 @@ def compose(criteria: keys.Criteria, *, recent_from: int, uid_max: int) -> tuple
     return sql, {**program.parameters, "uid_max": uid_max}
 
 
-def compose_many(criteria: keys.Criteria) -> tuple[str, dict[str, Any]]:
+def compose_many(criteria: keys.Criteria, reader: AccountId | None = None) -> tuple[str, dict[str, Any]]:
     """Return the statement for several mailboxes and its parameters, but for `mailboxes`."""
-    program = _Program(None, None)
+    program = _Program(None, None, reader)
     verdict = _verdict(criteria, program)
     joins = "".join(sorted(program.joins))
     which = "b.id = ANY (%(mailboxes)s::bigint[]) AND (found.uids <> '' OR found.undecided <> '')"
@@ -258,10 +281,16 @@ def _outermost(criteria: keys.Criteria, uid_max: int) -> tuple[int, int] | None:
 
 @deferred
 async def search(
-    database: Database, mailbox: MailboxId, criteria: keys.Criteria, *, recent_from: Uid, uid_max: int
+    database: Database,
+    mailbox: MailboxId,
+    criteria: keys.Criteria,
+    *,
+    recent_from: Uid,
+    uid_max: int,
+    reader: AccountId | None = None,
 ) -> Found:
     """Evaluate criteria over a mailbox. Raises `NoSuchMailbox`."""
-    statement, parameters = compose(criteria, recent_from=recent_from, uid_max=uid_max)
+    statement, parameters = compose(criteria, recent_from=recent_from, uid_max=uid_max, reader=reader)
     rows = await _ask(database, statement, {**parameters, "mailbox": mailbox})
     if not rows:
         raise NoSuchMailbox("the mailbox was deleted")
@@ -270,10 +299,10 @@ async def search(
 
 @deferred
 async def search_many(
-    database: Database, mailboxes: Sequence[MailboxId], criteria: keys.Criteria
+    database: Database, mailboxes: Sequence[MailboxId], criteria: keys.Criteria, *, reader: AccountId | None = None
 ) -> dict[MailboxId, Found]:
     """Evaluate criteria over several mailboxes in one statement."""
-    statement, parameters = compose_many(criteria)
+    statement, parameters = compose_many(criteria, reader)
     rows = await _ask(database, statement, {**parameters, "mailboxes": integers(mailboxes)})
     return {MailboxId(row[0]): Found(uids=numbers(row[1], "I"), undecided=numbers(row[2], "I")) for row in rows}
 

@@ -13,7 +13,7 @@ from sora.core.errors import AccountExists, NoSuchAccount, NoSuchMailbox
 from sora.core.ids import AccountId, MailboxId
 from sora.core.quota import NO_LIMITS, Limits
 from sora.core.rights import Edit, Grant, Rights, canonical, parse
-from sora.postgres.rows import MAILBOX_COLUMNS, MAILBOX_WIDTH, mailbox, strip
+from sora.postgres.rows import MAILBOX_COLUMNS, MAILBOX_WIDTH, PRIVATE_COLUMNS, mailbox, strip
 from sora.postgres.statement import Statement
 from sora.postgres.work import Database, Transaction
 from sora.store.grants import ANYONE, GROUP, Entry, Seen, Visible
@@ -21,6 +21,10 @@ from sora.store.grants import ANYONE, GROUP, Entry, Seen, Visible
 _SEEN: Final = Statement("SELECT * FROM seen_as(%(reader)s, %(owner)s, %(name)s)")
 _VISIBLE: Final = Statement(f"""
 SELECT {MAILBOX_COLUMNS}, v.address, v.granted
+  FROM visible_to(%(reader)s) AS v JOIN mailboxes AS b ON b.id = v.mailbox_id
+""")
+_VISIBLE_PRIVATE: Final = Statement(f"""
+SELECT {PRIVATE_COLUMNS.format(reader="%(reader)s")}, v.address, v.granted
   FROM visible_to(%(reader)s) AS v JOIN mailboxes AS b ON b.id = v.mailbox_id
 """)
 _ENTRIES: Final = Statement("""
@@ -76,9 +80,9 @@ class PostgresGrants:
         return Seen(MailboxId(box), AccountId(account), address, name, _grants(granted))
 
     @deferred
-    async def visible(self, reader: AccountId) -> list[Visible]:
+    async def visible(self, reader: AccountId, *, own_seen: bool = False) -> list[Visible]:
         """List the mailboxes of others that some grant concerns the reader in."""
-        rows = await self._database.fetch(_VISIBLE, {"reader": reader})
+        rows = await self._database.fetch(_VISIBLE_PRIVATE if own_seen else _VISIBLE, {"reader": reader})
         return [Visible(mailbox(row), row[MAILBOX_WIDTH], _grants(row[MAILBOX_WIDTH + 1])) for row in rows]
 
     @deferred

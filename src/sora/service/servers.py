@@ -267,6 +267,7 @@ def _shared(configuration: Configuration, store: PostgresStore) -> Shared:
             users_create=section.allow_user_create,
             creator_rights=rights.parse(section.default_rights),
             anyone=section.allow_anyone_identifier,
+            seen_per_user=section.seen_per_user,
         )
     return shared(store.grants, store.mailboxes, store.messages, settings)
 

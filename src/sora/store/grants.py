@@ -65,8 +65,11 @@ class Grants(Protocol):
         Whatever the reader's rights are, even none.
         """
 
-    def visible(self, reader: AccountId) -> "Deferred[list[Visible]]":
-        """List the mailboxes of others that some grant concerns the reader in."""
+    def visible(self, reader: AccountId, *, own_seen: bool = False) -> "Deferred[list[Visible]]":
+        """List the mailboxes of others that some grant concerns the reader in.
+
+        `own_seen`: count what is unseen by his own \\Seen.
+        """
 
     def entries(self, mailbox: MailboxId) -> "Deferred[list[Entry]]":
         """Read a mailbox's list, ascending by identifier, positive rights first; the owner is not in it."""

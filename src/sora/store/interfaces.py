@@ -3,6 +3,10 @@
 All methods return Deferreds. All may fail with `DatabaseUnavailable` or `Busy`; methods that change
 something may fail with `CommitUnknown`. Other errors are named. Names of mailboxes are already canonical
 (`INBOX` in capitals, Unicode NFC, "/" between levels). Implementations: `postgres`, `store.memory`.
+
+`reader` is an account that has a \\Seen of its own in mailboxes of others: it sees its own where the messages have
+their owner's, the later of two modseqs where its own has changed, and its own number of unseen messages. None: as the
+owner.
 """
 
 from array import array
@@ -40,6 +44,7 @@ from sora.store.model import (
     NewMessage,
     Opened,
     Recipient,
+    Sight,
     Slice,
     Upload,
     Want,
@@ -93,7 +98,7 @@ class Mailboxes(Protocol):
     def listing(self, account: AccountId) -> "Deferred[Listing]":
         """Read all mailboxes with counters, and all subscriptions."""
 
-    def find(self, account: AccountId, name: str) -> "Deferred[MailboxRow]":
+    def find(self, account: AccountId, name: str, *, reader: AccountId | None = None) -> "Deferred[MailboxRow]":
         """Read one mailbox. Raises `NoSuchMailbox`."""
 
     def create(self, account: AccountId, mailbox: NewMailbox) -> "Deferred[MailboxRow]":
@@ -127,7 +132,13 @@ class Mailboxes(Protocol):
         """Unsubscribe from a name; harmless if not subscribed."""
 
     def open(
-        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: ModSeq | None = None
+        self,
+        account: AccountId,
+        name: str,
+        *,
+        claim_recent: bool,
+        vanished_since: ModSeq | None = None,
+        reader: AccountId | None = None,
     ) -> "Deferred[Opened]":
         """Read a mailbox with all its messages' UIDs and flags. Raises `NoSuchMailbox`.
 
@@ -136,7 +147,13 @@ class Mailboxes(Protocol):
         """
 
     def changes(
-        self, mailbox: MailboxId, since: ModSeq, *, claim_recent: bool = False, vanished_since: ModSeq | None = None
+        self,
+        mailbox: MailboxId,
+        since: ModSeq,
+        *,
+        claim_recent: bool = False,
+        vanished_since: ModSeq | None = None,
+        reader: AccountId | None = None,
     ) -> "Deferred[Changes]":
         """Read what changed after `since`, or everything if that is not known any more.
 
@@ -173,20 +190,33 @@ class Messages(Protocol):
     def listing(self, mailbox: MailboxId, uids: Sequence[int], want: Want) -> "Deferred[Listed]":
         """Read as `fetch` does what is within `Want.LISTED`, as columns: much cheaper for many messages."""
 
-    def store(self, mailbox: MailboxId, changes: Sequence[FlagChange]) -> "Deferred[list[FlagsStored]]":
-        """Change flags; several changes are applied in their order, atomically.
+    def store(
+        self, mailbox: MailboxId, changes: Sequence[FlagChange], *, reader: AccountId | None = None
+    ) -> "Deferred[list[FlagsStored]]":
+        """Change flags; several changes are applied in their order, atomically. A `reader` changes his own \\Seen.
 
         Raises `NoSuchMailbox`, `LimitReached` (too many keywords).
         """
 
-    def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named) -> "Deferred[Copied]":
+    def copy(
+        self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, *, sight: Sight | None = None
+    ) -> "Deferred[Copied]":
         """Copy messages, all or none; UIDs that are gone are left out.
+
+        With a `sight` the copies are \\Seen for its reader if he has seen the messages; for an owner of the target who
+        does not own the source as well they are not.
 
         Raises `NoSuchMailbox`, `UidsExhausted`, `OverQuota`, `LimitReached`.
         """
 
     def move(
-        self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, actor: Actor
+        self,
+        source: MailboxId,
+        uids: Sequence[int],
+        target: MailboxId | Named,
+        actor: Actor,
+        *,
+        sight: Sight | None = None,
     ) -> "Deferred[Copied]":
         """Move messages atomically; also within one mailbox (new UIDs). Raises as `copy`."""
 
@@ -195,15 +225,26 @@ class Messages(Protocol):
     ) -> "Deferred[tuple[ModSeq, array[int]]]":
         """Turn messages that are \\Deleted (of those named, or all) into tombstones; returns modseq and their UIDs."""
 
-    def search(self, mailbox: MailboxId, criteria: Criteria, *, recent_from: Uid, uid_max: int) -> "Deferred[Found]":
+    def search(
+        self,
+        mailbox: MailboxId,
+        criteria: Criteria,
+        *,
+        recent_from: Uid,
+        uid_max: int,
+        reader: AccountId | None = None,
+    ) -> "Deferred[Found]":
         """Evaluate criteria exactly over messages with UID up to `uid_max`; `Numbers` were replaced by `Uids`.
 
         Raises `NoSuchMailbox`, `LimitReached` if it takes too long.
         """
 
-    def search_many(self, mailboxes: Sequence[MailboxId], criteria: Criteria) -> "Deferred[dict[MailboxId, Found]]":
+    def search_many(
+        self, mailboxes: Sequence[MailboxId], criteria: Criteria, *, reader: AccountId | None = None
+    ) -> "Deferred[dict[MailboxId, Found]]":
         """Evaluate criteria over all messages of each mailbox; `Numbers` and `*` are those of each.
 
+        A `reader` may own some of the mailboxes: there he is their owner.
         Mailboxes that are gone are absent, and so are those where nothing matches. Raises `LimitReached`.
         """
 

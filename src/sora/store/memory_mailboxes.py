@@ -69,9 +69,9 @@ class MemoryMailboxes:
         return Listing(tuple(rows), tuple(sorted(owner.subscriptions)))
 
     @fired
-    def find(self, account: AccountId, name: str) -> MailboxRow:
+    def find(self, account: AccountId, name: str, *, reader: AccountId | None = None) -> MailboxRow:
         """Read one mailbox."""
-        return self._state.row(self._state.named(account, name))
+        return self._state.row(self._state.named(account, name), reader)
 
     @fired
     def create(self, account: AccountId, mailbox: NewMailbox) -> MailboxRow:
@@ -170,27 +170,40 @@ class MemoryMailboxes:
 
     @fired
     def open(
-        self, account: AccountId, name: str, *, claim_recent: bool, vanished_since: ModSeq | None = None
+        self,
+        account: AccountId,
+        name: str,
+        *,
+        claim_recent: bool,
+        vanished_since: ModSeq | None = None,
+        reader: AccountId | None = None,
     ) -> Opened:
         """Read a mailbox with all its messages' UIDs and flags."""
         mailbox = self._state.named(account, name)
-        row = self._state.row(mailbox)
+        row = self._state.row(mailbox, reader)
         recent_from = Uid(mailbox.recent_from)
         if claim_recent:
             mailbox.recent_from = mailbox.uid_next
-        columns = mailbox.columns(mailbox.messages.values())
+        columns = mailbox.columns(mailbox.messages.values(), reader)
         return Opened(row, columns, recent_from, mailbox.reach, mailbox.departed(vanished_since))
 
     @fired
     def changes(
-        self, mailbox: MailboxId, since: ModSeq, *, claim_recent: bool = False, vanished_since: ModSeq | None = None
+        self,
+        mailbox: MailboxId,
+        since: ModSeq,
+        *,
+        claim_recent: bool = False,
+        vanished_since: ModSeq | None = None,
+        reader: AccountId | None = None,
     ) -> Changes:
         """Read what changed after `since`."""
         stored = self._state.mailbox(mailbox)
         whole = not stored.reach.tells_departures(since)
-        changed = [message for message in stored.messages.values() if whole or message.modseq > since]
+        known = [stored.seen_as(message, reader) for message in stored.messages.values()]
+        changed = [message for message in known if whole or message.modseq > since]
         vanished = stored.departed(since) or array("I")
-        row, recent_from = self._state.row(stored), Uid(stored.recent_from)
+        row, recent_from = self._state.row(stored, reader), Uid(stored.recent_from)
         if claim_recent:
             stored.recent_from = stored.uid_next
         return Changes(

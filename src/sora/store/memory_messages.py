@@ -9,10 +9,11 @@ import attrs
 
 from sora.core.criteria import Criteria
 from sora.core.errors import NoSuchMessage, SoraError, UidsExhausted
-from sora.core.flags import DELETED, Change
-from sora.core.ids import BodyId, EmailId, MailboxId, ModSeq, Uid
+from sora.core.flags import DELETED, SEEN
+from sora.core.ids import AccountId, BodyId, EmailId, MailboxId, ModSeq, Uid
 from sora.core.ordering import Order
 from sora.store.columns import Fields, Name, Numbers
+from sora.store.memory_flags import change_flags, seen_by_mover
 from sora.store.memory_ordering import column, ordered, thread_rows
 from sora.store.memory_quota import admit
 from sora.store.memory_search import search, search_alone
@@ -30,13 +31,20 @@ from sora.store.model import (
     Named,
     NewBody,
     NewMessage,
+    Sight,
     Want,
 )
 from sora.store.threads import ThreadRows
 
 
 def transfer(
-    state: State, source: StoredMailbox, uids: Iterable[int], target: StoredMailbox, *, actor: Actor | None
+    state: State,
+    source: StoredMailbox,
+    uids: Iterable[int],
+    target: StoredMailbox,
+    *,
+    actor: Actor | None,
+    sight: Sight | None = None,
 ) -> Copied:
     """Copy messages, or with an `actor` move them.
 
@@ -55,6 +63,8 @@ def transfer(
     assigned = []
     for message, words in zip(chosen, keywords, strict=True):
         copy = attrs.evolve(message, uid=target.uid_next, modseq=modseq, keywords=words, save_date=now)
+        if sight is not None:
+            copy = seen_by_mover(source, message, target, copy, sight)
         target.learn(words)
         target.messages[target.uid_next] = copy
         assigned.append(target.uid_next)
@@ -150,6 +160,8 @@ class MemoryMessages:
         )
         mailbox.messages[message.uid] = message
         mailbox.uid_next += 1
+        if new.seen_by is not None:
+            mailbox.private.setdefault(new.seen_by, {})[message.uid] = SEEN, modseq
         if new.suppress is not None:
             arrival = Arrival(state.seconds(), mailbox.id, message.uid)
             state.arrivals[mailbox.account, body.id, new.suppress[0]] = arrival
@@ -206,30 +218,33 @@ class MemoryMessages:
         return _listed(stored.present(uids) if stored is not None else [], want)
 
     @fired
-    def store(self, mailbox: MailboxId, changes: Sequence[FlagChange]) -> list[FlagsStored]:
+    def store(
+        self, mailbox: MailboxId, changes: Sequence[FlagChange], *, reader: AccountId | None = None
+    ) -> list[FlagsStored]:
         """Change flags; several changes are applied in their order, atomically."""
-        stored = self._state.mailbox(mailbox)
-        trial = attrs.evolve(stored, keywords=dict(stored.keywords), messages=dict(stored.messages))
-        modseq = stored.highest_modseq + 1
-        results = [_store(trial, change, modseq) for change in changes]
-        changed = any(trial.messages[uid] is not message for uid, message in stored.messages.items())
-        if changed:
-            stored.highest_modseq = modseq
-            stored.messages = trial.messages
-            stored.keywords = trial.keywords
-            self._state.announce((stored.id, modseq))
-        highest = ModSeq(stored.highest_modseq)
-        return [attrs.evolve(result, modseq=highest, changed=changed) for result in results]
+        return change_flags(self._state, self._state.mailbox(mailbox), changes, reader)
 
     @fired
-    def copy(self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named) -> Copied:
+    def copy(
+        self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, *, sight: Sight | None = None
+    ) -> Copied:
         """Copy messages, all or none."""
-        return transfer(self._state, self._state.mailbox(source), uids, self._target(target), actor=None)
+        found = self._state.mailbox(source)
+        return transfer(self._state, found, uids, self._target(target), actor=None, sight=sight)
 
     @fired
-    def move(self, source: MailboxId, uids: Sequence[int], target: MailboxId | Named, actor: Actor) -> Copied:
+    def move(
+        self,
+        source: MailboxId,
+        uids: Sequence[int],
+        target: MailboxId | Named,
+        actor: Actor,
+        *,
+        sight: Sight | None = None,
+    ) -> Copied:
         """Move messages atomically."""
-        return transfer(self._state, self._state.mailbox(source), uids, self._target(target), actor=actor)
+        found = self._state.mailbox(source)
+        return transfer(self._state, found, uids, self._target(target), actor=actor, sight=sight)
 
     def _target(self, target: MailboxId | Named) -> StoredMailbox:
         if isinstance(target, Named):
@@ -248,17 +263,27 @@ class MemoryMessages:
         return ModSeq(stored.highest_modseq), array("I", [message.uid for message in gone])
 
     @fired
-    def search(self, mailbox: MailboxId, criteria: Criteria, *, recent_from: Uid, uid_max: int) -> Found:
+    def search(
+        self,
+        mailbox: MailboxId,
+        criteria: Criteria,
+        *,
+        recent_from: Uid,
+        uid_max: int,
+        reader: AccountId | None = None,
+    ) -> Found:
         """Evaluate criteria over messages with UID up to `uid_max`."""
         stored = self._state.mailbox(mailbox)
-        messages = [message for message in stored.messages.values() if message.uid <= uid_max]
+        messages = [stored.seen_as(message, reader) for message in stored.messages.values() if message.uid <= uid_max]
         return search(criteria, messages, recent_from=recent_from, uid_max=uid_max)
 
     @fired
-    def search_many(self, mailboxes: Sequence[MailboxId], criteria: Criteria) -> dict[MailboxId, Found]:
+    def search_many(
+        self, mailboxes: Sequence[MailboxId], criteria: Criteria, *, reader: AccountId | None = None
+    ) -> dict[MailboxId, Found]:
         """Evaluate criteria over all messages of each mailbox."""
         there = {one: self._state.mailboxes[one] for one in mailboxes if one in self._state.mailboxes}
-        found = {one: search_alone(criteria, stored) for one, stored in there.items()}
+        found = {one: search_alone(criteria, stored, reader) for one, stored in there.items()}
         return {one: result for one, result in found.items() if result.uids or result.undecided}
 
     @fired
@@ -288,41 +313,6 @@ class MemoryMessages:
             for message in (stored.messages.values() if stored is not None else ())
             if message.uid <= uid_max and (named is None or message.uid in named)
         ]
-
-
-def _store(mailbox: StoredMailbox, change: FlagChange, modseq: int) -> FlagsStored:
-    now, refused = [], []
-    for message in mailbox.present(change.uids):
-        if (
-            change.unchanged_since is not None
-            and message.modseq > change.unchanged_since
-            and not _absent(message, change)
-        ):
-            refused.append(message.uid)
-            continue
-        flags, keywords = _combined(mailbox, message, change)
-        if (flags, set(keywords)) != (message.flags, set(message.keywords)):
-            message = attrs.evolve(message, flags=flags, keywords=keywords, modseq=modseq)
-            mailbox.learn(keywords)
-            mailbox.messages[message.uid] = message
-        now.append(message)
-    return FlagsStored(ModSeq(modseq), mailbox.columns(now), changed=False, refused=tuple(refused))
-
-
-def _absent(message: StoredMessage, change: FlagChange) -> bool:
-    """Tell whether a change asks for keywords that do not exist yet, and none does (RFC 7162 3.1.3)."""
-    if change.unchanged_since != 0 or change.change is Change.REPLACE or change.flags or not change.keywords:
-        return False
-    return not {word.lower() for word in message.keywords} & {word.lower() for word in change.keywords}
-
-
-def _combined(mailbox: StoredMailbox, message: StoredMessage, change: FlagChange) -> tuple[int, tuple[str, ...]]:
-    if change.change is Change.REPLACE:
-        return change.flags, mailbox.spell(change.keywords)
-    if change.change is Change.ADD:
-        return message.flags | change.flags, mailbox.spell((*message.keywords, *change.keywords))
-    lost = {word.lower() for word in change.keywords}
-    return message.flags & ~change.flags, tuple(word for word in message.keywords if word.lower() not in lost)
 
 
 def _listed(messages: Sequence[StoredMessage], want: Want) -> Listed:

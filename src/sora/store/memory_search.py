@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import attrs
 
 from sora.core import criteria as keys
+from sora.core.ids import AccountId
 from sora.core.uidset import UidSet
 from sora.store.evaluate import Facts, evaluate
 from sora.store.memory_state import StoredMailbox, StoredMessage
@@ -25,9 +26,11 @@ def search(criteria: keys.Criteria, messages: Sequence[StoredMessage], *, recent
     return Found(uids, undecided)
 
 
-def search_alone(criteria: keys.Criteria, mailbox: StoredMailbox) -> Found:
+def search_alone(criteria: keys.Criteria, mailbox: StoredMailbox, reader: AccountId | None) -> Found:
     """Evaluate criteria over all of a mailbox that no session has selected; numbers and `*` are the mailbox's."""
-    messages = sorted(mailbox.messages.values(), key=lambda message: message.uid)
+    whose = None if reader == mailbox.account else reader
+    known = [mailbox.seen_as(message, whose) for message in mailbox.messages.values()]
+    messages = sorted(known, key=lambda message: message.uid)
     uids = [message.uid for message in messages]
     steps = tuple(
         keys.Uids(

@@ -60,11 +60,13 @@ class MemoryGrants:
                     yield account, mailbox
 
     @fired
-    def visible(self, reader: AccountId) -> list[Visible]:
+    def visible(self, reader: AccountId, *, own_seen: bool = False) -> list[Visible]:
         """List the mailboxes of others that some grant concerns the reader in."""
         me = self._state.account(reader)
         every = [
-            Visible(self._state.row(mailbox), account.address, self._concerning(mailbox, me))
+            Visible(
+                self._state.row(mailbox, reader if own_seen else None), account.address, self._concerning(mailbox, me)
+            )
             for account, mailbox in self._others(me)
         ]
         return [one for one in every if one.grants]

@@ -112,6 +112,15 @@ class StoredMailbox:
     vanished: list[tuple[int, int]] = attrs.Factory(list)
     """(modseq, UID) in the order of departure."""
     reach: Reach = attrs.Factory(Reach)
+    private: dict[AccountId, dict[int, tuple[int, int]]] = attrs.Factory(dict)
+    """Of each reader with a \\Seen of his own: UID to (`SEEN` or 0, modseq), of messages that are here."""
+
+    def seen_as(self, message: StoredMessage, reader: AccountId | None) -> StoredMessage:
+        """Return a message with the \\Seen and the modseq that it has for a reader (None: for its owner)."""
+        if reader is None:
+            return message
+        seen, modseq = self.private.get(reader, {}).get(message.uid, (0, 0))
+        return attrs.evolve(message, flags=message.flags & ~SEEN | seen, modseq=max(message.modseq, modseq))
 
     def departed(self, since: int | None) -> "array[int] | None":
         """Return the UIDs that left after a modseq, ascending."""
@@ -148,9 +157,9 @@ class StoredMailbox:
         for word in keywords:
             self.keywords.setdefault(word.lower(), word)
 
-    def columns(self, messages: Iterable[StoredMessage]) -> Columns:
+    def columns(self, messages: Iterable[StoredMessage], reader: AccountId | None = None) -> Columns:
         """Pack messages as columns."""
-        chosen = list(messages)
+        chosen = [self.seen_as(message, reader) for message in messages]
         return Columns(
             uids=array("I", [m.uid for m in chosen]),
             flags=array("B", [m.flags for m in chosen]),
@@ -251,9 +260,9 @@ class State:
             raise NoSuchMailbox("no such mailbox")
         return owner.mailboxes[name]
 
-    def row(self, mailbox: StoredMailbox) -> MailboxRow:
+    def row(self, mailbox: StoredMailbox, reader: AccountId | None = None) -> MailboxRow:
         """Count a mailbox."""
-        messages = mailbox.messages.values()
+        messages = [mailbox.seen_as(message, reader) for message in mailbox.messages.values()]
         deleted = [m.size for m in messages if m.flags & DELETED]
         return MailboxRow(
             id=mailbox.id,
@@ -277,11 +286,13 @@ class State:
         for message in list(messages):
             del mailbox.messages[message.uid]
             mailbox.vanished.append((modseq, message.uid))
+            for known in mailbox.private.values():
+                known.pop(message.uid, None)
             self.tombstones.append(Tombstone(mailbox.id, message, modseq, self.seconds(), actor))
 
-    def announce(self, *changes: tuple[MailboxId, int]) -> None:
-        """Tell the listeners of mailboxes up to which modseq they may read."""
+    def announce(self, *changes: tuple[MailboxId, int], reader: AccountId | None = None) -> None:
+        """Tell the listeners of mailboxes up to which modseq they may read; a `reader` if it is his alone."""
         for mailbox, modseq in changes:
-            event = MailboxChanged(mailbox, ModSeq(modseq))
+            event = MailboxChanged(mailbox, ModSeq(modseq), reader)
             for listener in (*self.listeners.get(mailbox, ()), *self.listeners.get(EVERY, ())):
                 listener(event)

@@ -27,5 +27,9 @@ def whole(state: State, *mailboxes: StoredMailbox) -> Iterator[None]:
 
 def _copied(mailbox: StoredMailbox) -> StoredMailbox:
     return attrs.evolve(
-        mailbox, keywords=dict(mailbox.keywords), messages=dict(mailbox.messages), vanished=list(mailbox.vanished)
+        mailbox,
+        keywords=dict(mailbox.keywords),
+        messages=dict(mailbox.messages),
+        vanished=list(mailbox.vanished),
+        private={reader: dict(known) for reader, known in mailbox.private.items()},
     )

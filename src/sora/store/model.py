@@ -238,6 +238,8 @@ class NewMessage:
     keywords: tuple[str, ...] = ()
     internal_date: datetime | None = None
     """None: now."""
+    seen_by: AccountId | None = None
+    """Who has seen it already, of those with a \\Seen of their own there; that is not in `flags`."""
     suppress: tuple[str, float] | None = None
     """(recipient line of the trace, window in seconds): if a message with the same body and that very
     line came to the same account within the window, this one is a retry and is not stored again."""
@@ -361,6 +363,19 @@ class Copied:
     """After a MOVE of anything: the modseq at which the source lost them."""
     secret: bool = False
     """As in `Inserted`."""
+
+
+@attrs.frozen
+class Sight:
+    """Whose \\Seen a COPY or MOVE goes by, where one has a \\Seen of one's own in one of the two mailboxes."""
+
+    reader: AccountId
+    here: bool = False
+    """Whether the reader has a \\Seen of his own in the source."""
+    there: bool = False
+    """Whether he has one in the target."""
+    kept: bool = True
+    """Whether he may set it there (the right `s`)."""
 
 
 @attrs.frozen

@@ -6,7 +6,10 @@ from twisted.trial import unittest
 from sora.aio import start
 from sora.core.errors import DatabaseUnavailable, NoSuchMailbox
 from sora.core.flags import DELETED, SEEN, Change
+from sora.core.rights import ALL, Edit
 from sora.mail.change import Changer
+from sora.mail.live import Live
+from sora.mail.sharing import Settings, Sharing
 from sora.store.model import FlagChange, NewMailbox
 from tests.contract.mail import new_message
 from tests.unit.mail.post import Post
@@ -276,3 +279,67 @@ class LiveTests(unittest.SynchronousTestCase):
         post.done(post.store.mailboxes.delete(post.account, "Junk", post.actor))
         post.mailboxes.release()
         self.assertTrue(self.successResultOf(opening).deleted)
+
+
+class OwnSeenTests(unittest.SynchronousTestCase):
+    """A reader with a \\Seen of his own has a state of his own; the owner's is not touched by what is his alone."""
+
+    def setUp(self):
+        self.post = Post(self)
+        store = self.post.store
+        sharing = Sharing(store.grants, Settings(seen_per_user=True))
+        self.live = Live(self.post.mailboxes, store.feed, sharing=sharing)
+        self.bob = self.post.done(store.accounts.create("bob@example.org", "x", [NewMailbox("INBOX")]))
+        self.post.deliver(None, None)
+        inbox = self.post.id("INBOX")
+        self.post.done(store.grants.grant(inbox, "bob@example.org", Edit.REPLACE, ALL, negative=False))
+        self.owners = self.opened(self.post.account, "INBOX")
+        self.first, self.second = (self.opened(self.bob, "Other Users/alice/INBOX") for _ in range(2))
+        self.post.mailboxes.calls.clear()
+
+    def opened(self, account, name):
+        return self.successResultOf(start(self.live.open(account, name, claim_recent=False)))
+
+    def see(self, mailbox, flags=SEEN):
+        changes = [FlagChange((1,), Change.ADD, flags, ())]
+        return self.successResultOf(start(Changer(self.post.messages).store(mailbox, changes)))
+
+    def test_sessions_of_one_reader_share_a_version_that_is_not_the_owners(self):
+        self.assertIs(self.first.version, self.second.version)
+        self.assertIsNot(self.first.version, self.owners.version)
+        self.assertEqual((self.owners.reader, self.first.reader), (None, self.bob))
+
+    def test_what_is_a_readers_alone_makes_nobody_else_ask(self):
+        before, heard = self.owners.version, []
+        self.owners.listen(lambda: heard.append("owner"))
+        self.second.listen(lambda: heard.append("reader"))
+        self.see(self.first)
+        self.assertEqual((self.post.mailboxes.calls, heard), ([], ["reader"]))
+        self.assertIs(self.owners.version, before)
+        self.assertEqual((self.second.version.flags[0], self.owners.version.flags[0]), (SEEN, 0))
+
+    def test_what_is_everyones_is_asked_for_by_each_who_did_not_do_it(self):
+        self.see(self.first, SEEN | DELETED)
+        self.assertEqual(self.post.mailboxes.calls, ["changes"])
+        self.assertEqual((self.first.version.flags[0], self.owners.version.flags[0]), (SEEN | DELETED, DELETED))
+
+    def test_an_owner_who_changes_something_after_unheard_modseqs_looks_once_more(self):
+        self.see(self.first)
+        self.see(self.owners, DELETED)
+        self.assertEqual(self.owners.version.flags[0], DELETED)
+        self.assertEqual(self.first.version.flags[0], SEEN | DELETED)
+
+    def test_without_seen_per_user_all_share_one_state(self):
+        live = Live(self.post.mailboxes, self.post.store.feed, sharing=Sharing(self.post.store.grants, Settings()))
+        owners = self.successResultOf(start(live.open(self.post.account, "INBOX", claim_recent=False)))
+        readers = self.successResultOf(start(live.open(self.bob, "Other Users/alice/INBOX", claim_recent=False)))
+        self.assertIs(owners.version, readers.version)
+        self.assertIsNone(readers.reader)
+
+    def test_states_that_nobody_has_open_are_forgotten_each_by_itself(self):
+        for one in (self.first, self.second, self.owners):
+            one.close()
+        self.successResultOf(start(self.live.stop()))
+        self.opened(self.bob, "Other Users/alice/INBOX")
+        self.opened(self.post.account, "INBOX")
+        self.assertEqual(self.post.mailboxes.calls, ["open", "open"])

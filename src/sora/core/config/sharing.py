@@ -55,3 +55,8 @@ class SharedMailboxes:
     allow_user_create: bool = setting(BOOLEAN, False, "Let users create mailboxes that belong to their domain.")
     default_rights: str = setting(TEXT, "lrswipkxtea", "Rights of whoever creates one (RFC 4314 2.1).")
     allow_anyone_identifier: bool = setting(BOOLEAN, False, "Let rights be given to everyone in the domain.")
+    seen_per_user: bool = setting(
+        BOOLEAN,
+        False,
+        "Give everyone a \\Seen of his own in mailboxes of others and of the domain, instead of one for all.",
+    )

@@ -37,8 +37,13 @@ class Lost(Exception):
 
 
 def writable(rights: Rights) -> bool:
-    """Tell whether anything can be changed with these rights (RFC 4314 5.2)."""
+    """Tell whether anything can be changed with these rights."""
     return bool(rights & WRITING)
+
+
+def read_write(rights: Rights, *, own_seen: bool) -> bool:
+    """Tell whether SELECT says READ-WRITE (RFC 4314 5.2): a \\Seen of one's own changes nothing that others see."""
+    return writable(rights - {"s"} if own_seen else rights)
 
 
 def tell_flags(session: "ImapProtocol") -> None:
@@ -80,11 +85,14 @@ async def admitted(session: "ImapProtocol", command: commands.Command) -> comman
         if isinstance(command, _LEAVING):
             return command
         raise Lost from None
-    if not selected.examined and writable(had) != writable(session.rights):
-        # RFC 9051 7.1: not only SELECT says READ-ONLY, but also a change of access.
+    if not selected.examined:
         selected.read_only = not writable(session.rights)
-        code = b"READ-ONLY" if selected.read_only else b"READ-WRITE"
-        session.send(responses.untagged_ok("your rights have changed", code=code))
+        own_seen = selected.mailbox.reader is not None
+        now = read_write(session.rights, own_seen=own_seen)
+        if now != read_write(had, own_seen=own_seen):
+            # RFC 9051 7.1: not only SELECT says READ-ONLY, but also a change of access.
+            code = b"READ-WRITE" if now else b"READ-ONLY"
+            session.send(responses.untagged_ok("your rights have changed", code=code))
     if settable(had) != settable(session.rights):
         keywords = selected.mailbox.keywords
         session.send(acl_parse.permanent_flags(keywords, session.rights, settable=not selected.read_only))

@@ -45,7 +45,9 @@ async def _selected(session: ImapProtocol, command: commands.MultiSearch) -> Non
 async def _others(session: ImapProtocol, command: commands.MultiSearch, rows: Sequence[MailboxRow]) -> None:
     if not rows:
         return
-    found = await session.services.searcher.search_many([MailboxId(row.id) for row in rows], command.criteria)
+    reader = session.services.sharing.reader(session.signed_in.account)
+    mailboxes = [MailboxId(row.id) for row in rows]
+    found = await session.services.searcher.search_many(mailboxes, command.criteria, reader=reader)
     for row in rows:
         result = found.get(row.id)
         if result is None:

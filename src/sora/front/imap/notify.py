@@ -157,6 +157,8 @@ class Watch:
 
     def _heard(self, event: MailboxChanged | FeedLost) -> None:
         if isinstance(event, MailboxChanged) and event.modseq:
+            if not event.concerns(self.session.signed_in.account):
+                return
             known = self._known.get(event.mailbox)
             if known is not None and known.highest_modseq > event.modseq:
                 return

@@ -48,7 +48,8 @@ async def select(session: ImapProtocol, command: commands.Select) -> Done:
     if resync is not None:
         await _resynchronize(session, resync)
     word = "EXAMINE" if command.read_only else "SELECT"
-    return Done(f"{word} completed", b"READ-ONLY" if read_only else b"READ-WRITE")
+    read_write = not read_only and admission.read_write(rights, own_seen=mailbox.reader is not None)
+    return Done(f"{word} completed", b"READ-WRITE" if read_write else b"READ-ONLY")
 
 
 def _tell_recent_and_unseen(session: ImapProtocol, view: SessionView) -> None:

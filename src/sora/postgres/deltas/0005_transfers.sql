@@ -36,9 +36,13 @@ CREATE FUNCTION bury(
 #variable_conflict use_column
 DECLARE
     first_recent bigint;
+    noted boolean;
 BEGIN
     PERFORM entomb(owner, gone, fresh, how, who_account, who_address, protocol, session);
-    SELECT recent_from INTO first_recent FROM mailboxes WHERE id = box_id;
+    SELECT recent_from, private_seen INTO first_recent, noted FROM mailboxes WHERE id = box_id;
+    IF noted THEN
+        PERFORM forget_seen(box_id, ARRAY(SELECT m.uid FROM messages AS m WHERE m.ctid = ANY (gone)));
+    END IF;
     WITH d AS (
         DELETE FROM messages AS m WHERE m.ctid = ANY (gone)
         RETURNING m.uid, m.flags, m.size
@@ -158,6 +162,9 @@ BEGIN
     fresh := target.highest_modseq + 1;
 
     IF moving THEN
+        IF source.private_seen THEN
+            PERFORM forget_seen(source_id, ARRAY(SELECT uid FROM messages WHERE ctid = ANY (total.places)));
+        END IF;
         left_at := CASE WHEN source_id = target_id THEN fresh ELSE source.highest_modseq + 1 END;
         PERFORM entomb(source.account_id, total.places, left_at, 'move', who_account, who_address, protocol, session);
         -- The rows themselves move: that spares a second row each, and asking whether their bodies exist.

@@ -72,7 +72,14 @@ BEGIN
         )
         SELECT array_agg(DISTINCT body_id), count(*) INTO candidates, freed FROM dead;
         IF freed = 0 THEN
-            DELETE FROM accounts WHERE id = account;
+            DELETE FROM private_seen WHERE ctid = ANY (ARRAY(
+                SELECT p.ctid FROM private_readers AS r
+                  JOIN private_seen AS p ON p.mailbox_id = r.mailbox_id AND p.account_id = r.account_id
+                 WHERE r.account_id = account
+                    OR r.mailbox_id IN (SELECT b.id FROM mailboxes AS b WHERE b.account_id = account) LIMIT step));
+            IF NOT FOUND THEN
+                DELETE FROM accounts WHERE id = account;
+            END IF;
         END IF;
     END IF;
 
