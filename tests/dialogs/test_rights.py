@@ -44,6 +44,29 @@ WORKING = {
     "NOOP": "",
     "CLOSE": "",
 }
+# What names a mailbox in which one has no right has to answer as if it did not exist, to the letter.
+BLIND = (
+    *NAMING,
+    "MYRIGHTS {box}",
+    'RENAME {box} "Other Users/demo/Elsewhere"',
+    "RENAME INBOX {box}",
+    "CREATE {box}",
+    "CREATE {below}",
+    'LIST "" {box} RETURN (STATUS (MESSAGES) MYRIGHTS)',
+    "SUBSCRIBE {box}",
+    'LSUB "" {box}',
+    'LIST (SUBSCRIBED) "" *',
+    "UNSUBSCRIBE {box}",
+    "GETMETADATA {box} /shared/comment",
+    'SETMETADATA {box} (/private/comment "x")',
+    "ESEARCH IN (mailboxes {box}) ALL",
+    "NOTIFY SET STATUS (mailboxes {box} (MessageNew MessageExpunge))",
+    "NOTIFY NONE",
+    "SELECT INBOX",
+    "COPY 1 {box}",
+    "MOVE 1 {box}",
+    "REPLACE 1 {box} {{4+}}\r\na: b",
+)
 _ANY = {"STORE 1 FLAGS (\\Seen \\Flagged word)"}
 """Any of the rights will do."""
 
@@ -60,12 +83,14 @@ class RightsTests(unittest.TestCase):
         *(frozenset(letter + "lr") for letter in LETTERS),
     ]
 
-    async def world(self, rights: frozenset[str]) -> tuple[MemoryWorld, Any]:
-        """Return a server where the reader has rights in Work, and the reader's connection."""
+    async def world(self, rights: frozenset[str], *, own_seen: bool = False) -> tuple[MemoryWorld, Any]:
+        """Return a server where the reader has rights in Work, and perhaps his own \\Seen, and his connection."""
         owner = Account(OWNER, "secret", [], mailboxes=[("Work", None, False)])
         mail = b"Subject: one\r\n\r\ntext\r\n"
         owner.messages = [("Work", [], b"", mail)]
-        dialog = Dialog("rights", [owner, Account(READER, "secret", [])], {"sharing": "yes"}, (), [])
+        reader = Account(READER, "secret", [], messages=[("INBOX", [], b"", mail)])
+        settings = {"sharing": "yes", "seen_per_user": "yes" if own_seen else "no"}
+        dialog = Dialog("rights", [owner, reader], settings, (), [])
         world = MemoryWorld(dialog)
         await world.set_up()
         world.factory = world.imap()
@@ -102,15 +127,34 @@ class RightsTests(unittest.TestCase):
                     self.assertEqual(answer, missing, where)
                     self.assertRegex(answer, r"t NO \[(NONEXISTENT|TRYCREATE)\]", where)
 
+    async def test_p7_a_mailbox_without_rights_is_answered_to_the_letter_as_one_that_is_not_there(self) -> None:
+        answers = []
+        for name in (BOX, NONE):
+            _, client = await self.world(frozenset())
+            said = []
+            for template in BLIND:
+                command = template.format(box=name, below=name[:-1] + '/new"')
+                said += [line.replace(name.strip('"'), "*") for line in await self.said(client, command)]
+            answers.append(said)
+        self.assertEqual(*answers)
+
     async def test_z1_every_command_in_a_mailbox_under_every_right(self) -> None:
+        await self.work_under_every_right(own_seen=False)
+
+    async def test_z1_the_same_where_everyone_has_a_seen_of_his_own(self) -> None:
+        await self.work_under_every_right(own_seen=True)
+
+    async def work_under_every_right(self, *, own_seen: bool) -> None:
+        """Try each command of `WORKING` in the mailbox."""
         for command, needed in WORKING.items():
             for rights in self.sets:
                 if "r" not in rights:
                     continue
-                _, client = await self.world(rights)
+                _, client = await self.world(rights, own_seen=own_seen)
                 opened = (await self.said(client, f"SELECT {BOX}"))[-1]
                 self.assertTrue(opened.startswith("t OK"), opened)
-                self.assertEqual("[READ-WRITE]" in opened, bool(rights & set("ieswt")), opened)
+                # RFC 4314 5.2: what only oneself sees does not count.
+                self.assertEqual("[READ-WRITE]" in opened, bool(rights & set("iewt" if own_seen else "ieswt")), opened)
                 answer = (await self.said(client, command))[-1]
                 where = f"{command} with {''.join(sorted(rights))!r}: {answer}"
                 enough = any if command in _ANY else all
