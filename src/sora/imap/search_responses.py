@@ -67,10 +67,17 @@ def esearch(tag: bytes, results: Results, *, by_uid: bool, place: Place | None =
     return b" ".join(parts) + b"\r\n"
 
 
-def update(tag: bytes, word: bytes, changes: Iterable[tuple[int, Sequence[int]]], *, by_uid: bool) -> bytes:
+def update(
+    tag: bytes,
+    word: bytes,
+    changes: Iterable[tuple[int, Sequence[int]]],
+    *,
+    by_uid: bool,
+    place: Place | None = None,
+) -> bytes:
     """Write what ADDTO or REMOVEFROM (`word`) says: context positions, and what comes or goes there."""
     pairs = b" ".join(b"%d %b" % (position, _set(found)) for position, found in changes)
-    return b"%b %b (%b)\r\n" % (_beginning(tag, by_uid=by_uid), word, pairs)
+    return b"%b %b (%b)\r\n" % (_beginning(tag, by_uid=by_uid, place=place), word, pairs)
 
 
 def no_update(tag: bytes) -> bytes:

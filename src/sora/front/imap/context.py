@@ -37,6 +37,8 @@ class Context:
     """UIDs, in the order the client has them."""
     items: tuple[FetchItem, ...] = ()
     """What is sent of new messages that match (RFC 5465 7)."""
+    place: answers.Place | None = None
+    """The mailbox, which every answer to ESEARCH names (RFC 7377 2.1)."""
 
 
 @attrs.define
@@ -98,7 +100,7 @@ class Contexts:
             )
         placed = _runs(one.results, come) if one.order else [(0, sorted(come))]
         shown = [(place, uids if one.by_uid else here.view.numbers(uids)) for place, uids in placed]
-        session.send(answers.update(one.tag, b"ADDTO", shown, by_uid=one.by_uid))
+        session.send(answers.update(one.tag, b"ADDTO", shown, by_uid=one.by_uid, place=one.place))
 
     def _remove(self, session: ImapProtocol, one: Context, gone: set[int], numbered: Sequence[int]) -> None:
         removed = list(_runs(one.results, gone)) if one.order else [(0, sorted(gone))]
@@ -111,7 +113,7 @@ class Contexts:
             taken += len(uids)
         if not one.by_uid:
             shown = [(place, [bisect_left(numbered, uid) + 1 for uid in uids]) for place, uids in shown]
-        session.send(answers.update(one.tag, b"REMOVEFROM", shown, by_uid=one.by_uid))
+        session.send(answers.update(one.tag, b"REMOVEFROM", shown, by_uid=one.by_uid, place=one.place))
 
 
 def _runs(results: Sequence[int], named: set[int]) -> Iterator[tuple[int, list[int]]]:
@@ -134,7 +136,12 @@ def refuse_reuse(session: ImapProtocol) -> None:
         raise Refusal("this tag names a search that goes on", bad=True)
 
 
-def follow(session: ImapProtocol, command: commands.Search | commands.Sort, uids: Sequence[int]) -> None:
+def follow(
+    session: ImapProtocol,
+    command: commands.Search | commands.Sort,
+    uids: Sequence[int],
+    place: answers.Place | None = None,
+) -> None:
     """Go on with a search that has just found `uids`, or say that there are too many."""
     here = session.here
     if here.contexts is None:
@@ -147,7 +154,7 @@ def follow(session: ImapProtocol, command: commands.Search | commands.Sort, uids
         return
     criteria = fixed(command.criteria, here.view)
     items = command.returns.items if command.returns is not None else ()
-    contexts.open.append(Context(session.tag, criteria, command.by_uid, order, list(uids), items))
+    contexts.open.append(Context(session.tag, criteria, command.by_uid, order, list(uids), items, place))
 
 
 async def show(session: ImapProtocol, uids: Sequence[int], items: tuple[FetchItem, ...]) -> None:

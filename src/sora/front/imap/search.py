@@ -113,7 +113,7 @@ async def answer(
         by_uid = await session.services.searcher.scores(here.mailbox, here.view, command.criteria, shown)
         scores = [by_uid[uid] for uid in shown]
     if SearchReturn.UPDATE in returns:
-        context.follow(session, command, uids)
+        context.follow(session, command, uids, place)
     if place is not None and not uids:
         return
     if returns.options - {SearchReturn.SAVE, SearchReturn.UPDATE, SearchReturn.CONTEXT} or returns.partial:
