@@ -106,7 +106,7 @@ class Anything(unittest.SynchronousTestCase):
         for number in parsed.numbers:
             self.assertIsNotNone(extract(raw, parsed, Section(number)))
             fields = extract(raw, parsed, Section(number, Kind.HEADER_FIELDS, (b"TO",)))
-            self.assertTrue(fields is None or fields.endswith(b"\r\n"))
+            self.assertTrue(not fields or fields.endswith(b"\r\n"))
             try:
                 self.assertIsNotNone(decoded(raw, parsed, number))
             except UnknownEncoding:

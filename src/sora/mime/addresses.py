@@ -129,5 +129,22 @@ def _finish(found: list[Address], words: list[_Word], comment: bytes | None) -> 
         found.append((name, route, _phrase(words) or b"", b""))
         return
     middle = len(specials) - 1 - specials[::-1].index(b"@")
-    local = b"".join(text for _, text, _ in words[:middle])
-    found.append((name, route, local, b"".join(text for _, text, _ in words[middle + 1 :])))
+    count = _joined(specials[:middle][::-1])
+    local = b"".join(text for _, text, _ in words[middle - count : middle])
+    host = b"".join(text for _, text, _ in words[middle + 1 : middle + 1 + _joined(specials[middle + 1 :])])
+    if name is None and not any(specials[: middle - count]):
+        # "First Last first@last.example", which is no address but is sent as one.
+        name = _phrase(words[: middle - count])
+    found.append((name, route, local, host))
+
+
+def _joined(specials: list[bytes]) -> int:
+    """Return how many words from the first on are one: two beside each other, without a dot between, are not."""
+    count = 0
+    joins = True
+    for special in specials:
+        if special not in (b"", b".", b"@") or (not special and not joins):
+            break
+        joins = special != b""
+        count += 1
+    return count

@@ -166,6 +166,11 @@ class Fields(unittest.SynchronousTestCase):
             b"root": [(None, None, b"root", b"")],
             b'"a b"@c, , [x': [(None, None, b"a b", b"c"), (None, None, b"[x", b"")],
             b"a@[1.2.3.4]": [(None, None, b"a", b"[1.2.3.4]")],
+            b"f . g @ h . i": [(None, None, b"f.g", b"h.i")],
+            b"First Last first@last.org": [(b"First Last", None, b"first", b"last.org")],
+            b"b@c extra words, Foo <foo bar@x y>": [(None, None, b"b", b"c"), (b"Foo", None, b"bar", b"x")],
+            b'"A B" c@d (E), a@b@c': [(b"E", None, b"c", b"d"), (None, None, b"a@b", b"c")],
+            b"<<d@e>>": [(None, None, b"d", b"e")],
         }.items():
             self.assertEqual(addresses(value), expected, value)
 
