@@ -72,7 +72,7 @@ class MutationTests(unittest.TestCase):
         client = await self.world.connect()
         await client.send(b"a LOGIN %b@example.org secret\r\n" % name)
         await client.send(b"b ENABLE %b\r\n" % b" ".join(chance.sample(EXTENSIONS, chance.randrange(1, 4))))
-        await client.send(b"c SELECT INBOX\r\n")
+        await client.send(b"c SELECT %b\r\n" % chance.choice((b"INBOX", b"INBOX", b"Sent")))
         return client
 
     async def test_no_command_breaks_anything_whatever_its_arguments(self) -> None:
