@@ -284,6 +284,8 @@ class Fetch:
     numbers: UidSet
     items: tuple[FetchItem, ...]
     by_uid: bool = attrs.field(kw_only=True)
+    uid_implied: bool = attrs.field(kw_only=True, default=False)
+    """Whether the client did not ask for UID itself."""
     modifiers: FetchModifiers = attrs.field(kw_only=True, default=FetchModifiers())
 
 

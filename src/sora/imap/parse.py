@@ -181,9 +181,10 @@ def _uid_fetch(cursor: Cursor) -> c.Command:
     items, modifiers = fetch_parse.parse(cursor)
     if modifiers.vanished and modifiers.changed_since is None:
         raise BadSyntax("VANISHED goes with CHANGEDSINCE")
-    if Attribute.UID not in items:
+    implied = Attribute.UID not in items
+    if implied:
         items = (Attribute.UID, *items)
-    return c.Fetch(numbers, _with_modseq(items, modifiers), by_uid=True, modifiers=modifiers)
+    return c.Fetch(numbers, _with_modseq(items, modifiers), by_uid=True, uid_implied=implied, modifiers=modifiers)
 
 
 def _with_modseq(items: tuple[FetchItem, ...], modifiers: FetchModifiers) -> tuple[FetchItem, ...]:

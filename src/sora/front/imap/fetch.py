@@ -61,6 +61,9 @@ async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
     here = session.here
     expunges = Expunges.ALLOWED if command.by_uid else Expunges.FORBIDDEN
     items = command.items
+    if command.uid_implied and session.uid_only:
+        # UIDFETCH says it (RFC 9586 3).
+        items = tuple(item for item in items if item is not Attribute.UID)
     since, partial = command.modifiers.changed_since, command.modifiers.partial
     if Attribute.MODSEQ in items:
         session.follow_modseqs()
@@ -75,7 +78,8 @@ async def fetch(session: ImapProtocol, command: commands.Fetch) -> Done:
     plan = _plan(items, peek=here.read_only or "s" not in session.rights)
     if plan.sets_seen and session.condstore and Attribute.FLAGS in items:
         # Its flags may be news then, of which the modseq is a part (RFC 7162 3.2.4).
-        plan.items = tuple(dict.fromkeys((Attribute.UID, *items, Attribute.MODSEQ)))
+        uid = () if session.uid_only else (Attribute.UID,)
+        plan.items = tuple(dict.fromkeys((*uid, *items, Attribute.MODSEQ)))
     if not plan.want:
         await _from_view(session, plan.items, targets)
         return Done("FETCH completed", expunges=expunges)
@@ -181,7 +185,7 @@ def _lines(
                 one, column = _stored(item, listed)
                 shape.append(one)
                 columns.append(column)
-    return session.fetch_lines(targets, shape, columns)
+    return session.fetch_lines(targets, shape, columns, asked=True)
 
 
 def _stored(item: FetchItem, listed: Listed) -> tuple[bytes, Sequence[int] | Sequence[bytes]]:

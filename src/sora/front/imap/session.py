@@ -287,9 +287,17 @@ class ImapProtocol(Peer):
         pairs: Sequence[tuple[int, int]],
         shape: Sequence[bytes],
         columns: Sequence[Sequence[bytes] | Sequence[int]],
+        *,
+        asked: bool = False,
     ) -> bytes:
-        """Write FETCH answers for (number, UID) as this client counts messages: UIDFETCH if by UID alone."""
+        """Write FETCH answers for (number, UID) as this client counts messages: UIDFETCH if by UID alone.
+
+        That needs no item UID as well, unless the client has `asked` for all that is in the shape (RFC 9586 3).
+        """
         if self.uid_only:
+            if not asked and responses.SHAPE_UID in shape:
+                at = shape.index(responses.SHAPE_UID)
+                shape, columns = [*shape[:at], *shape[at + 1 :]], [*columns[:at], *columns[at + 1 :]]
             return responses.fetch_lines(shape, [[uid for _, uid in pairs], *columns], word=responses.UIDFETCH)
         return responses.fetch_lines(shape, [[number for number, _ in pairs], *columns])
 
