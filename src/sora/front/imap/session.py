@@ -19,7 +19,6 @@ from sora.core import limits
 from sora.core.errors import ReadOnly, SoraError
 from sora.core.rights import ALL, Rights
 from sora.front.imap import admission
-from sora.front.imap.filters import Client
 from sora.front.imap.peer import Incoming, Peer, Wake
 from sora.front.imap.progress import LONG, Progress
 from sora.front.imap.services import ImapServices
@@ -218,15 +217,6 @@ class ImapProtocol(Peer):
                 code = responses.highest_modseq(self.selected.view.settled)
                 self.send(responses.untagged_ok("changes come with MODSEQ", code=code))
 
-    def begin_tls(self) -> None:
-        """Begin TLS, as a new connection in all but its deadline (RFC 3501 6.2.1)."""
-        if self.services.certificates is not None:
-            self.hidden, self.client = self.services.hidden, Client()
-            self.framer = self.new_framer()
-            self.enabled.clear()
-            self.secure(self.services.certificates)
-            self.in_tls = True
-
     def forget(self) -> None:
         """Forget who the client is and all that it has set, except for ID and TLS (RFC 8437 4.1)."""
         self.unselect()
@@ -295,9 +285,8 @@ class ImapProtocol(Peer):
         That needs no item UID as well, unless the client has `asked` for all that is in the shape (RFC 9586 3).
         """
         if self.uid_only:
-            if not asked and responses.SHAPE_UID in shape:
-                at = shape.index(responses.SHAPE_UID)
-                shape, columns = [*shape[:at], *shape[at + 1 :]], [*columns[:at], *columns[at + 1 :]]
+            if not asked:
+                shape, columns = uid_only.said_once(shape, columns)
             return responses.fetch_lines(shape, [[uid for _, uid in pairs], *columns], word=responses.UIDFETCH)
         return responses.fetch_lines(shape, [[number for number, _ in pairs], *columns])
 
