@@ -15,20 +15,19 @@ from sora.core.errors import SoraError
 from sora.core.events import FeedLost, MailboxChanged, names_of
 from sora.core.ids import MailboxId, ModSeq
 from sora.front.imap import context
+from sora.front.imap.notify_groups import Groups
 from sora.front.imap.notify_metadata import Annotated
 from sora.front.imap.notify_names import Names, changed, opened_or_closed, readable
 from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.front.imap.status import status_line
 from sora.imap import commands, responses
 from sora.imap.commands import StatusItem
-from sora.imap.mailbox_name import SEPARATOR
 from sora.imap.metadata_parse import SetMetadata
 from sora.imap.session_commands import Event, EventGroup, Notify, Watched
 from sora.imap.view import Expunges
 from sora.store.model import Listing, MailboxRow
 
 _OF_MESSAGES: Final = frozenset((Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE))
-_SELECTED: Final = frozenset((Watched.SELECTED, Watched.SELECTED_DELAYED))
 _BADEVENT: Final = b"BADEVENT (%b)" % b" ".join(event.value.encode("ascii") for event in Event)
 _FIRST: Final = {
     Event.MESSAGE_NEW: (StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALIDITY),
@@ -45,7 +44,7 @@ async def notify(session: ImapProtocol, command: Notify) -> Done:
     """Replace what the client is told of; NOTIFY SET is a NOOP as well."""
     if command.unknown:
         raise Refusal("this event is not supported", _BADEVENT)
-    watch = Watch(session, command.groups)
+    watch = Watch(session, Groups(command.groups, session.services.sharing.foreign))
     if command.groups:
         await watch.begin(status=command.status)
         if session.selected is not None:
@@ -66,8 +65,10 @@ class Watch:
     """What one client is told of, and what it knows."""
 
     session: ImapProtocol
-    groups: tuple[EventGroup, ...]
+    groups: Groups
     _known: dict[MailboxId, MailboxRow] = attrs.field(factory=dict, init=False)
+    _watched: dict[MailboxId, frozenset[Event]] = attrs.field(factory=dict, init=False)
+    """Of each mailbox that may be read what is told of it, if that is anything."""
     _subscribed: frozenset[str] = attrs.field(factory=frozenset, init=False)
     _feeds: dict[MailboxId, Callable[[], None]] = attrs.field(factory=dict, init=False)
     _dirty: bool = attrs.field(default=False, init=False)
@@ -89,12 +90,11 @@ class Watch:
     @property
     def selected(self) -> EventGroup | None:
         """What is told of the selected mailbox; None: nothing."""
-        group = next((group for group in self.groups if group.which in _SELECTED), None)
-        return group if group is not None and group.events else None
+        return self.groups.selected
 
     @property
     def _elsewhere(self) -> bool:
-        return any(group.events for group in self.groups if group.which not in _SELECTED)
+        return bool(self.groups.anywhere)
 
     # ------------------------------------------------------------ beginning and end
 
@@ -107,11 +107,11 @@ class Watch:
         await self._annotated.begin(self._rows_annotated(everything), server=self._server_annotated)
         names = Names(self.session, everything)
         for row in everything.mailboxes:
-            if not readable(row) and self._events(row):
+            if not readable(row) and self._events_either(row.name, None):
                 self.session.send(names.line(row.name))
         if status:
-            for row in filter(readable, everything.mailboxes):
-                events = self._events(row) & _OF_MESSAGES
+            for row in everything.mailboxes:
+                events = self._watched.get(row.id, frozenset()) & _OF_MESSAGES
                 if events and not self._is_selected(row):
                     items = tuple(dict.fromkeys(item for event in _FIRST for item in _FIRST[event] if event in events))
                     self.session.send(status_line(self.session, row.name, row, items))
@@ -144,11 +144,14 @@ class Watch:
     def _remember(self, everything: Listing) -> None:
         self._known = {row.id: row for row in everything.mailboxes}
         self._subscribed = frozenset(everything.subscriptions)
+        events_of = self.groups.events_of
+        events = ((row, events_of(row.name, subscribed=row.subscribed)) for row in everything.mailboxes)
+        self._watched = {row.id: told for row, told in events if told and readable(row)}
 
     def _follow(self) -> None:
         """Subscribe to the mailboxes that are watched, and to the names of all."""
         feed = self.session.services.live.feed
-        wanted = {row.id for row in self._known.values() if readable(row) and self._events(row)}
+        wanted = set(self._watched)
         wanted.add(names_of(self.session.signed_in.account))
         for gone in self._feeds.keys() - wanted:
             self._feeds.pop(gone)()
@@ -170,28 +173,6 @@ class Watch:
         self.session.wake()
 
     # ------------------------------------------------------------ which mailboxes
-
-    def _events(self, row: MailboxRow) -> frozenset[Event]:
-        """Return what is told of a mailbox, unless it is selected."""
-        return self._events_of(row.name, subscribed=row.subscribed)
-
-    def _events_of(self, name: str, *, subscribed: bool) -> frozenset[Event]:
-        found: frozenset[Event] = frozenset()
-        for group in self.groups:
-            match group.which:
-                case Watched.PERSONAL | Watched.INBOXES:
-                    fits = not self.session.services.sharing.foreign(name)
-                case Watched.SUBSCRIBED:
-                    fits = subscribed
-                case Watched.SUBTREE:
-                    fits = any(name == top or name.startswith(top + SEPARATOR) for top in group.names)
-                case Watched.MAILBOXES:
-                    fits = name in group.names
-                case _:
-                    fits = False
-            if fits:
-                found |= group.events
-        return found
 
     def _is_selected(self, row: MailboxRow) -> bool:
         selected = self.session.selected
@@ -270,14 +251,16 @@ class Watch:
             except Refusal as overflow:
                 session.send(responses.untagged_ok(overflow.text, code=overflow.code))
                 self.stop()
-                self.groups = ()
+                self.groups = Groups((), self.session.services.sharing.foreign)
 
     async def _look(self) -> None:
         """Read all mailboxes, and tell what differs from what the client knows."""
         before, subscribed = self._known, self._subscribed
         everything = await self._listing()
+        await self.session.drained()
         self._remember(everything)
         self._follow()
+        await self.session.drained()
         own, self._own = self._own, set()
         now = self._known
         names = Names(self.session, everything)
@@ -290,43 +273,44 @@ class Watch:
             if name not in listed and self._events_either(name, None):
                 self.session.send(names.line(name))
         for name in sorted(subscribed ^ self._subscribed):
-            events = self._events_of(name, subscribed=True)
+            events = self.groups.events_of(name, subscribed=True)
             if name not in own and Event.SUBSCRIPTION_CHANGE in events:
                 self.session.send(names.line(name))
-        for row in filter(readable, everything.mailboxes):
-            if not self._is_selected(row):
-                await self._look_into(row, before.get(row.id), own=row.name in own)
+        for row in everything.mailboxes:
+            if row.id in self._watched and not self._is_selected(row):
+                items = self._news(row, before.get(row.id), own=row.name in own)
+                if items:
+                    self.session.send(status_line(self.session, row.name, row, items))
+                    await self.session.drained()
+        await self.session.drained()
         if self._reannotated:
             self._reannotated = False
             lines = await self._annotated.news(self._rows_annotated(everything), server=self._server_annotated)
             for line in lines:
                 self.session.send(line)
 
-    async def _look_into(self, row: MailboxRow, known: MailboxRow | None, *, own: bool) -> None:
-        """Send STATUS of a mailbox, if it is not as the client knows it."""
+    def _news(self, row: MailboxRow, known: MailboxRow | None, *, own: bool) -> tuple[StatusItem, ...]:
+        """Return what STATUS tells of a mailbox; nothing if it is as the client knows it."""
         if known is None or not readable(known):
             if own and row.uid_next == 1:
-                return
+                return ()
             # As if it had been empty until now, and another one if the name was there before.
             known = attrs.evolve(row, uid_validity=0, uid_next=1, messages=0, unseen=0, highest_modseq=ModSeq(0))
         if row.highest_modseq == known.highest_modseq:
-            return
-        items = _news(known, row, self._events(row), condstore=self.session.condstore)
-        if items:
-            self.session.send(status_line(self.session, row.name, row, items))
-            await self.session.drained()
+            return ()
+        return _news(known, row, self._watched[row.id], condstore=self.session.condstore)
 
     def _rows_annotated(self, everything: Listing) -> list[MailboxRow]:
         watched = Event.MAILBOX_METADATA_CHANGE
-        return [row for row in filter(readable, everything.mailboxes) if watched in self._events(row)]
+        return [row for row in everything.mailboxes if watched in self._watched.get(row.id, ())]
 
     @property
     def _server_annotated(self) -> bool:
-        return any(Event.SERVER_METADATA_CHANGE in group.events for group in self.groups)
+        return Event.SERVER_METADATA_CHANGE in self.groups.anywhere
 
     def _events_either(self, name: str, old: str | None) -> frozenset[Event]:
-        events = self._events_of(name, subscribed=name in self._subscribed)
-        return events if old is None else events | self._events_of(old, subscribed=old in self._subscribed)
+        events = self.groups.events_of(name, subscribed=name in self._subscribed)
+        return events if old is None else events | self.groups.events_of(old, subscribed=old in self._subscribed)
 
 
 def _news(known: MailboxRow, row: MailboxRow, events: Iterable[Event], *, condstore: bool) -> tuple[StatusItem, ...]:
