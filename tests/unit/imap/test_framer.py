@@ -108,7 +108,7 @@ class Literals(unittest.SynchronousTestCase):
 
     def test_l2_a_huge_non_synchronizing_literal_is_fatal(self) -> None:
         for framer, size in ((Framer(), 70_000), (signed_in(), limits.IMAP_DRAIN_MAX + 1), (signed_in(), 10**30)):
-            events = framer.feed(b"a LOGIN {%d+}\r\nz NOOP\r\n" % size)
+            events = framer.feed(b"a LOGIN {%d+}\r\n" % size)
             self.assertEqual([type(event) for event in events], [Fatal])
             self.assertEqual(framer.feed(b"z NOOP\r\n"), [])
 
