@@ -124,6 +124,20 @@ class InProgressTests(unittest.TestCase):
         session.resumeProducing()
         await self.until(client, b"c OK")
 
+    async def test_the_time_that_the_client_takes_to_read_is_not_the_commands(self) -> None:
+        client = await self.begin()
+        self.world.factory.services.command_timeout = 10.0  # type: ignore[union-attr]
+        session = next(iter(self.world.factory.services.sessions))  # type: ignore[union-attr]
+        self.hold_back(Searcher, "search")
+        await client.send(b'c SEARCH TEXT "number"\r\n')
+        session.pauseProducing()
+        self.world.advance(60)
+        session.resumeProducing()
+        self.world.advance(5)
+        self.assertNotIn(b"c NO", client.rest())
+        self.world.advance(10)
+        self.assertIn(b"c NO [LIMIT] ", client.rest())
+
     async def test_nothing_comes_into_a_message_that_is_sent_in_pieces(self) -> None:
         client = await self.begin()
         session = next(iter(self.world.factory.services.sessions))  # type: ignore[union-attr]

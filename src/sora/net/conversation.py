@@ -148,6 +148,11 @@ class Conversation(Protocol, ABC, Generic[E]):
         """Whether an event waits."""
         return bool(self._events)
 
+    @property
+    def slow(self) -> bool:
+        """Whether the peer has not taken what it was sent."""
+        return self._slow
+
     def next_waiting(self) -> E | None:
         """Return the event that `receive` would return without waiting, and leave it there."""
         return self._events[0] if self._events else None

@@ -68,7 +68,10 @@ class Progress:
         session = self._session
         if session.lost or session.closing:
             return
-        if session.wheel.now() >= self._ends_at:
+        if session.slow:
+            # The time that its client takes to read is not the command's.
+            self._ends_at += EVERY
+        elif session.wheel.now() >= self._ends_at:
             session.give_up()
             return
         if not session.in_pieces:
