@@ -202,7 +202,7 @@ class SearchContract(StoreContract):
         )
         for name, needle, expected in (
             ("received", "peer", [1, 2]),
-            ("received", "from peer\tby mx.example.org\tfor <a@b>", [1]),
+            ("received", "from peer by mx.example.org for <a@b>", [1]),
             ("received", "gate", [2]),
             ("received", "", [1, 2]),
             ("delivered-to", "a@b", [1]),

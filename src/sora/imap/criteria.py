@@ -15,7 +15,7 @@ from sora.core import criteria as steps
 from sora.core import flags, limits
 from sora.core.criteria import And, Criteria, DateOf, Field, IdOf, Not, Or, Relation, Step
 from sora.core.errors import CharsetUnknown, LimitReached
-from sora.core.text import fold
+from sora.core.text import fold, spaced
 from sora.imap import object_id
 from sora.imap.tokens import MODSEQ_MAX, BadSyntax, Cursor
 
@@ -57,6 +57,8 @@ _CONSTANT: Final[dict[bytes, tuple[Step, ...]]] = {
     **{b"UN" + name[1:].upper().encode(): (steps.Flag(bit, wanted=False),) for bit, name in flags.NAMES.items()},
 }
 _TEXTS: Final = {field.name.encode(): field for field in Field}
+_BODIES: Final = frozenset((Field.BODY, Field.TEXT))
+"""Where white space is as it was written: in header fields a run of it counts as a space."""
 _DATES: Final = {
     prefix + name: (of, relation)
     for prefix, of in ((b"", DateOf.INTERNAL), (b"SENT", DateOf.SENT), (b"SAVED", DateOf.SAVED))
@@ -172,7 +174,8 @@ class _Builder:
     def with_argument(self, name: bytes) -> Step:
         cursor = self.cursor
         if name in _TEXTS:
-            return steps.Text(_TEXTS[name], self.needle())
+            field, needle = _TEXTS[name], self.needle()
+            return steps.Text(field, needle if field in _BODIES else spaced(needle))
         if name in _DATES:
             of, relation = _DATES[name]
             return steps.Dated(of, relation, cursor.date())
@@ -197,7 +200,7 @@ class _Builder:
         if not name.isascii():
             raise BadSyntax("a header field name is ASCII")
         self.cursor.space()
-        return steps.Header(name.decode("ascii").lower(), self.needle())
+        return steps.Header(name.decode("ascii").lower(), spaced(self.needle()))
 
     def flag_keyword(self, *, wanted: bool) -> Step:
         name = self.cursor.atom("a keyword").decode("ascii")

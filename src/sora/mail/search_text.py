@@ -7,7 +7,7 @@ from datetime import date
 
 import attrs
 
-from sora.core.text import fold
+from sora.core.text import fold, spaced
 from sora.mime import headers, text
 from sora.mime.dates import date_time
 from sora.mime.describe import header_texts
@@ -35,6 +35,6 @@ def whole(raw: bytes) -> WholeText:
     body_text, _, _ = text.texts(raw, parsed, text_max=4 * size + 1)
     of_parts, _ = text.mime_headers(raw, parsed, octets_max=size)
     if of_parts:
-        header_text = f"{header_text}\n{fold(of_parts)}"
+        header_text = f"{header_text}\n{spaced(fold(of_parts))}"
     sent = date_time(headers.first(found, b"date") or b"")
     return WholeText(fields, header_text, fold(body_text), sent.date() if sent is not None else None)

@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Final
 
 from sora.core.limits import ENVELOPE_FIELD_MAX, HEADER_SCAN_MAX, HEADER_STORED_MAX, MIME_PARTS_MAX
-from sora.core.text import fold
+from sora.core.text import fold, spaced
 from sora.mime import decode, headers, structure, text
 from sora.mime.addresses import Address
 from sora.mime.base_subject import base_subject
@@ -51,7 +51,7 @@ def describe(raw: bytes) -> Described:
         references=references,
         thread=thread_id(references, own[0] if own else None, raw),
         fields=values,
-        header_text=f"{header_text}\n{fold(of_parts)}" if of_parts else header_text,
+        header_text=f"{header_text}\n{spaced(fold(of_parts))}" if of_parts else header_text,
         body_text=fold(body_text),
         text_complete=complete
         and whole
@@ -81,9 +81,9 @@ def header_texts(found: list[Field]) -> tuple[dict[str, str], str]:
     # What an unfolded value never holds is what joins them; most headers are ASCII and folded in one go.
     together = b"\n".join([value for _, value in found])
     if together.isascii() and b"=?" not in together and b"\0" not in together:
-        shown = together.decode("ascii").lower().split("\n")
+        shown = spaced(together.decode("ascii").lower()).split("\n")
     else:
-        shown = [fold(decode.words(value)) for _, value in found]
+        shown = [spaced(fold(decode.words(value))) for _, value in found]
     gathered: dict[str, list[str]] = {}
     lines: list[str] = []
     for name, value in zip(names, shown, strict=False):

@@ -41,7 +41,7 @@ class Described:
     thread: ThreadId
     """Derived from the first reference or the message id, so that a conversation shares it."""
     fields: dict[str, str]
-    """Lower-cased header name to folded, decoded, unfolded text; several fields joined by a newline."""
+    """Lower-cased header name to folded, decoded, unfolded, `spaced` text; several fields joined by a newline."""
     header_text: str
     """The whole header and those of body parts, decoded and folded, for TEXT."""
     body_text: str

@@ -173,7 +173,7 @@ def _text(step: keys.Text | keys.Header, facts: Facts) -> bool | None:
 
 
 def _unfolded(trace: bytes) -> str:
-    return trace.decode("utf-8", "replace").replace("\r\n ", " ").replace("\r\n\t", "\t")
+    return trace.decode("utf-8", "replace").replace("\r\n ", " ").replace("\r\n\t", " ")
 
 
 def _trace_fields(trace: bytes) -> dict[str, str]:
