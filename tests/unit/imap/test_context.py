@@ -39,6 +39,7 @@ class Session:
         mailbox = SimpleNamespace(version=now, row=SimpleNamespace(id=1))
         self.here = SimpleNamespace(view=SessionView(now, recent_from=1), mailbox=mailbox)
         self.services = SimpleNamespace(searcher=self, orders=self)
+        self.notify = None
 
     def still(self, *_: object) -> Any:
         return fail(self.matching) if isinstance(self.matching, Exception) else succeed(self.matching)

@@ -19,7 +19,7 @@ from sora.imap import responses
 from sora.imap import search_commands as commands
 from sora.imap import search_responses as answers
 from sora.imap.commands import Fetch
-from sora.imap.fetch_items import FetchItem
+from sora.imap.fetch_items import Attribute, FetchItem
 from sora.imap.version import Version
 from sora.mail.search import fixed
 
@@ -92,7 +92,10 @@ class Contexts:
             self._remove(session, one, gone, here.view.uids)
         if not come:
             return
-        await show(session, [uid for uid in sorted(come) if uid > last], one.items)
+        new, items = [uid for uid in sorted(come) if uid > last], one.items
+        if session.notify is not None:
+            items = session.notify.combined(new, items)
+        await show(session, new, items)
         one.results = sorted([*one.results, *come])
         if one.order:
             one.results = await session.services.orders.order(
@@ -161,6 +164,9 @@ async def show(session: ImapProtocol, uids: Sequence[int], items: tuple[FetchIte
     """Send what a client has asked of new messages; those that cannot be read now are left out."""
     if not uids or not items:
         return
+    if session.rev2:
+        # Nobody asks for this FETCH (RFC 9051 E 21).
+        items = tuple(dict.fromkeys((Attribute.UID, *items)))
     try:
         numbers = UidSet(tuple((uid, uid) for uid in uids))
         await HANDLERS[Fetch](session, Fetch(numbers, items, by_uid=True))

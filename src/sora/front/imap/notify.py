@@ -5,7 +5,7 @@ told; so it does not matter how many changes one reading finds, nor whether the 
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import attrs
@@ -22,6 +22,7 @@ from sora.front.imap.session import Done, ImapProtocol, Refusal, handles
 from sora.front.imap.status import status_line
 from sora.imap import commands, responses
 from sora.imap.commands import StatusItem
+from sora.imap.fetch_items import FetchItem
 from sora.imap.metadata_parse import SetMetadata
 from sora.imap.session_commands import Event, EventGroup, Notify, Watched
 from sora.imap.view import Expunges
@@ -79,7 +80,7 @@ class Watch:
     _own: set[str] = attrs.field(factory=set, init=False)
     """Names that the client itself has made, unmade or subscribed to: it knows."""
     _stored: set[int] = attrs.field(factory=set, init=False)
-    """UIDs of messages that the client itself has put into the selected mailbox: it knows what they are."""
+    """UIDs of new messages in the selected mailbox that the client has put there itself, or been sent already."""
     _started: bool = attrs.field(default=False, init=False)
     _last: tuple[object, int] = attrs.field(default=(None, 0), init=False)
     """The selected mailbox, and the last UID in it of which the client has what it asks of new messages."""
@@ -213,6 +214,14 @@ class Watch:
     def by_uid(self) -> bool:
         """Whether flags are told with their UIDs (RFC 5465 5.1)."""
         return self.selected is not None
+
+    def combined(self, uids: Sequence[int], items: tuple[FetchItem, ...]) -> tuple[FetchItem, ...]:
+        """Return what a search that goes on sends of new messages, with what is asked of all (RFC 5465 5.2)."""
+        group = self.selected
+        if group is None or not items or self._stored.issuperset(uids):
+            return items
+        self._stored.update(uids)
+        return tuple(dict.fromkeys((*items, *group.items)))
 
     async def show_new(self) -> None:
         """Send what was asked of messages that the client has just been told of (RFC 5465 5.2)."""
