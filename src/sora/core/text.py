@@ -4,7 +4,7 @@ import re
 import unicodedata
 from typing import Final
 
-_SPACES: Final = re.compile(r"[ \t]{2,}+|\t")
+_SPACES: Final = re.compile(r"\t[ \t]*+| [ \t]++")
 
 
 def fold(text: str) -> str:

@@ -37,11 +37,11 @@ def date_time(value: bytes) -> datetime | None:
         year += 2000 if year < 50 else 1900
     elif len(match[3]) == 3:
         year += 1900
+    hour, minute, second, zone = int(match[4] or 0), int(match[5] or 0), min(int(match[6] or 0), 59), _offset(match[7])
+    if hour > 23 or minute > 59:
+        hour, minute, second, zone = 0, 0, 0, timedelta()
     try:
-        moment = datetime(year, month, int(match[1]), tzinfo=UTC)
-        hour, minute, second = int(match[4] or 0), int(match[5] or 0), min(int(match[6] or 0), 59)
-        if hour < 24 and minute < 60:
-            moment = moment.replace(hour=hour, minute=minute, second=second, tzinfo=timezone(_offset(match[7])))
+        moment = datetime(year, month, int(match[1]), hour, minute, second, tzinfo=timezone(zone))
         moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None

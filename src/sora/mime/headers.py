@@ -12,7 +12,6 @@ FIELDS_MAX: Final = 10_000
 Field = tuple[bytes, bytes]
 """Lower-cased name; unfolded value without surrounding white space."""
 
-_FOLD: Final = re.compile(rb"\r?\n([ \t])")
 _FIELD: Final = re.compile(rb"[^\n]++(?:\n[ \t][^\n]*+)*+")
 
 
@@ -43,8 +42,8 @@ def raw_fields(block: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def unfolded(block: bytes) -> bytes:
-    """Return a header block with each field on one line, white space kept (RFC 5322 2.2.3)."""
-    return _FOLD.sub(rb"\1", block)
+    """Return a header block with each field on one line, ended by LF, white space kept (RFC 5322 2.2.3)."""
+    return block.replace(b"\r\n", b"\n").replace(b"\n ", b" ").replace(b"\n\t", b"\t")
 
 
 def is_complete(block: bytes, found: int) -> bool:

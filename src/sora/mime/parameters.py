@@ -43,8 +43,13 @@ def lookup(parameters: Parameters, name: bytes) -> bytes | None:
 
 def joined(parameters: Parameters) -> Parameters:
     """Return the parameters with continuations joined (RFC 2231 3), what is encoded still encoded (RFC 2231 4)."""
-    if not any(b"*" in name for name, _ in parameters):
-        return parameters
+    for name, _ in parameters:
+        if b"*" in name:
+            return _joined(parameters)
+    return parameters
+
+
+def _joined(parameters: Parameters) -> Parameters:
     found: dict[bytes, tuple[bytes, bytes] | None] = {}
     pieces: dict[bytes, dict[int, tuple[bytes, bool]]] = {}
     names: dict[bytes, bytes] = {}

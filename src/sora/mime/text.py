@@ -87,20 +87,25 @@ def mime_headers(raw: bytes, parsed: Parsed, *, octets_max: int = MIME_HEADERS_M
     Encoded words are decoded, and parameters in the form of RFC 2231 follow decoded, those of the message's own header
     too; headers of messages within the message belong to `texts`.
     """
-    pieces: list[str] = []
+    blocks: list[bytes] = []
+    parameters_found: list[str] = []
     left = octets_max
     for index, part in enumerate(parsed.parts):
+        start, end = part.header_start, part.body_start
         if index and index not in parsed.headers:
-            block = raw[part.header_start : part.body_start].rstrip(b"\r\n")
-            if len(block) > left:
-                return "\n".join(pieces), False
-            left -= len(block)
-            if block:
-                pieces.append(decode.words(headers.unfolded(block)))
-        for params in (part.params, part.disposition_params):
-            for name, (value, charset) in parameters.encoded(params).items():
-                pieces.append(f"{name.decode('latin-1')}: {decode.text(value, charset)}")
-    return "\n".join(pieces).replace("\0", ""), True
+            left -= end - start
+            if left < 0:
+                break
+            if end > start:
+                blocks.append(raw[start:end])
+        if raw.find(b"*", start, end) >= 0:
+            for params in (part.params, part.disposition_params):
+                for name, (value, charset) in parameters.encoded(params).items():
+                    parameters_found.append(f"{name.decode('latin-1')}: {decode.text(value, charset)}")
+    text = decode.words(headers.unfolded(b"".join(blocks)))
+    if parameters_found:
+        text = "\n".join([text, *parameters_found])
+    return text.replace("\0", ""), left >= 0
 
 
 def _preview_rank(part: Part) -> int:
