@@ -133,7 +133,10 @@ def answer(command: ListMailboxes, names: Sequence[Name], subscriptions: Iterabl
     matches = matcher(*wanted)
     if command.kind is ListKind.LSUB:
         return _lsub(matches, names, subscriptions, command)
-    return _list(matches, names, frozenset(subscriptions), command)
+    # With `*` what lies below is shown itself: levels that are no mailboxes go with a `%` at the end (RFC 3501 6.3.8).
+    # Thunderbird takes each for a mailbox, asks for its rights, and alerts its user that it does not exist.
+    levels = matcher(*(pattern for pattern in wanted if "*" not in pattern or pattern[-1] == "%"))
+    return _list(matches, levels, names, frozenset(subscriptions), command)
 
 
 def _ancestors(names: Iterable[str]) -> set[str]:
@@ -165,11 +168,11 @@ def _lsub(
 
 
 def _list(
-    matches: Matcher, names: Sequence[Name], subscriptions: frozenset[str], command: ListMailboxes
+    matches: Matcher, levels: Matcher, names: Sequence[Name], subscriptions: frozenset[str], command: ListMailboxes
 ) -> list[Listed]:
     existing = {name.name: name for name in names}
     parents = _ancestors(existing)
-    candidates = existing.keys() | parents
+    candidates = existing.keys() | set(filter(levels, parents - existing.keys()))
     selection = command.selection
     if Selection.SUBSCRIBED in selection:
         candidates |= subscriptions

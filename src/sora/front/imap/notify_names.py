@@ -44,7 +44,11 @@ class Names:
             rows = self._everything.mailboxes
             names = [listing.Name(row.name, row.special_use, row.subscribed, selectable=readable(row)) for row in rows]
             returns = frozenset((Return.SUBSCRIBED, Return.CHILDREN))
-            asked = commands.ListMailboxes(commands.ListKind.LIST, "", patterns=("*",), returns=returns, extended=True)
+            # The levels above them, too.
+            patterns = ("*", "*%")
+            asked = commands.ListMailboxes(
+                commands.ListKind.LIST, "", patterns=patterns, returns=returns, extended=True
+            )
             answers = listing.answer(asked, names, self._everything.subscriptions)
             self._attributes = {one.name: one.attributes for one in answers}
         return self._attributes
