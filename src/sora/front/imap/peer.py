@@ -22,6 +22,16 @@ Incoming = framer.Event | Wake
 class Peer(Conversation[Incoming]):
     """A connection before anything is said on it."""
 
+    __slots__ = (
+        "_heard",
+        "client",
+        "framer",
+        "hidden",
+        "in_tls",
+        "peer",
+        "services",
+    )
+
     log = Logger()
 
     def __init__(self, services: ImapServices, *, secure: bool, peer: str) -> None:
