@@ -124,7 +124,7 @@ def _written(pairs: Iterable[tuple[int, int]]) -> str:
 
 
 def compacted(numbers: Sequence[int]) -> Iterator[str]:
-    """Write what `compact` does in pieces, to be joined by commas: others may have their turn between them."""
+    """Write what `compact` does in pieces to be joined by commas, some empty; others may have their turn between."""
     rest: list[tuple[int, int]] = []
     for start in range(0, len(numbers), PIECE):
         found = runs(numbers[start : start + PIECE])
@@ -133,7 +133,6 @@ def compacted(numbers: Sequence[int]) -> Iterator[str]:
         else:
             found = rest + found
         rest = [found.pop()]
-        if found:
-            yield _written(found)
+        yield _written(found)
     if rest:
         yield _written(rest)

@@ -214,7 +214,7 @@ class SharedMessages:
             sight = attrs.evolve(sight or Sight(reader), there=True, kept="s" in place.rights)
         copied = await transfer(place.mailbox, sight)
         if copied.target and lost:
-            change = FlagChange(copied.target, Change.REMOVE, lost, ())
+            change = FlagChange(tuple(copied.target), Change.REMOVE, lost, ())
             if "w" not in place.rights:
                 row = (await self._mailboxes.changes(place.mailbox, ModSeq(2**62))).mailbox
                 change = attrs.evolve(change, keywords=row.keywords)

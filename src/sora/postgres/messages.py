@@ -216,11 +216,11 @@ class PostgresMessages:
             whose = {"reader": sight.reader, "here": sight.here, "there": sight.there, "keeps": sight.kept}
             rows = await self._database.call("transfer_messages_as", {**whose, **arguments})
         uid_validity, octets, first, mailbox, left = rows[0]
-        moved = tuple(numbers(octets, "I"))
+        moved = numbers(octets, "I")
         return Copied(
             uid_validity=uid_validity,
             source=moved,
-            target=tuple(range(first, first + len(moved))),
+            target=range(first, first + len(moved)),
             mailbox=mailbox,
             left=left,
         )

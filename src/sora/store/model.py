@@ -355,8 +355,9 @@ class Copied:
     """A COPY's or MOVE's outcome; `source[i]` became `target[i]`."""
 
     uid_validity: int
-    source: tuple[int, ...]
-    target: tuple[int, ...]
+    source: Sequence[int]
+    """UIDs, ascending."""
+    target: Sequence[int]
     mailbox: MailboxId
     """The target."""
     left: ModSeq | None = None

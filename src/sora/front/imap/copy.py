@@ -31,7 +31,8 @@ async def _written(session: ImapProtocol, uids: Sequence[int]) -> str:
     """Write UIDs as a set; of very many a piece at a time, so that others have their turn."""
     pieces = []
     for piece in compacted(uids):
-        pieces.append(piece)
+        if piece:
+            pieces.append(piece)
         if len(uids) > PIECE:
             await session.drained()
     return ",".join(pieces)
