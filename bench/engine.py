@@ -18,8 +18,8 @@ import attrs
 
 _TAIL = 4096
 """Octets kept to look for the end of an answer in; no final line of an answer is longer, nor a list of capabilities."""
-_STALL = 30.0
-"""Seconds without an octet after which a run is given up."""
+STALL = 30.0
+"""Seconds without an octet after which a run is given up, unless the driver is told otherwise."""
 _RECEIVE = 1 << 18
 _WAITING = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -114,10 +114,15 @@ class Tick:
     call: Callable[[], None]
 
 
+def _waiting(lines: Iterable[Line]) -> list[Line]:
+    return [line for line in lines if not line.parked]
+
+
 class Driver:
     """Runs scripts on connections until they end or a time has passed."""
 
     def __init__(self) -> None:
+        self.stall = STALL
         self._epoll = select.epoll()
         self._lines: dict[int, Line] = {}
         self._outcome = Outcome()
@@ -175,8 +180,10 @@ class Driver:
                 self._on_time()
             if events:
                 heard = time.perf_counter()
-            elif time.perf_counter() - heard > _STALL and (busy := [one for one in lines.values() if not one.parked]):
-                raise ScriptFailed(f"no answer for {_STALL:.0f} s to {busy[0].script[busy[0].at : busy[0].at + 1]}")
+            elif time.perf_counter() - heard > self.stall and (
+                busy := [one for one in lines.values() if not one.parked]
+            ):
+                raise ScriptFailed(f"no answer for {self.stall:.0f} s to {busy[0].script[busy[0].at : busy[0].at + 1]}")
             for number, event in events:
                 line = lines.get(number)
                 if line is None:
@@ -192,11 +199,11 @@ class Driver:
     def _patience(self) -> float:
         """Return for how long nothing may happen."""
         if not self._parked and self._tick is None:
-            return _STALL
+            return self.stall
         due = min((self._parked[0][0] if self._parked else self._deadline, self._deadline + 1.0))
         if self._tick is not None:
             due = min(due, self._tick_at)
-        return max(0.0, min(_STALL, due - time.perf_counter()))
+        return max(0.0, min(self.stall, due - time.perf_counter()))
 
     def _on_time(self) -> None:
         now = time.perf_counter()

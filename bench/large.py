@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from bench.engine import Line, Script, Tick
+from bench.engine import STALL, Line, Script, Tick
 from bench.measure import Measure
 from bench.scripts import Imap
 from bench.sora import Sora
@@ -22,6 +22,8 @@ _STEP = 1_000
 _PAUSE = 0.005
 """Seconds between a NOOP's answer and the next one."""
 _BLOCKED = re.compile(r"^sora_reactor_blocked_seconds_(count|sum) (\S+)", re.MULTILINE)
+_PATIENCE = 300.0
+"""Seconds without an octet: some say nothing while they copy."""
 _LISTENS = 10.0
 """Seconds until the metrics of a server that was just started must be there."""
 _WEIGHED = 0.1
@@ -80,7 +82,7 @@ def _fill(measure: Measure, line: Line, imap: Imap) -> None:
         return
     script = ["CREATE large", f"COPY 1:{_STEP} large", "SELECT large"]
     while filled < wanted:
-        added = min(filled, wanted - filled, _STEP * 50)
+        added = min(filled, wanted - filled, _STEP * 20)
         script += [f"COPY 1:{added} large", "NOOP"]
         filled += added
     measure.once(line, *([imap.command(text)] for text in script))
@@ -90,7 +92,15 @@ def _fill(measure: Measure, line: Line, imap: Imap) -> None:
 
 def over_all(measure: Measure, *, name: str) -> None:
     """Run one command over all messages once, with another user's NOOPs beside it."""
-    server, long, figures = measure.server, COMMANDS[name], measure.figures
+    measure.driver.stall = _PATIENCE
+    try:
+        _over_all(measure, COMMANDS[name])
+    finally:
+        measure.driver.stall = STALL
+
+
+def _over_all(measure: Measure, long: Long) -> None:
+    server, figures = measure.server, measure.figures
     if isinstance(server, Sora):
         server.with_workers(1)
     measure.fill([_OWNER, _ONLOOKER], _STEP)

@@ -14,7 +14,8 @@ from sora.imap.responses import mailbox, string
 
 def words(found: Iterable[int]) -> bytes:
     """Write numbers as SEARCH and SORT have them."""
-    return " ".join(map(str, found)).encode("ascii")
+    # The list's own writing, without its punctuation: a third less than writing each number.
+    return str(list(found)).encode("ascii").translate(None, b"[],")
 
 
 def numbers(word: bytes, words: bytes, *, modseq: int | None = None) -> bytes:
