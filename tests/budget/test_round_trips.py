@@ -4,7 +4,10 @@ import re
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
+from sora.core import limits
+from sora.jobs.text_index import TextIndexer
 from sora.store.model import Named, NewMessage
 from tests.budget.counting import MESSAGES, PASSWORD, USER, Client, CountedTests
 from tests.dialogs.connections import TcpClient
@@ -89,7 +92,23 @@ class SelectedTests(BudgetTests):
                 (2, "FETCH 1:10 BODY.PEEK[]"),
                 # And \Seen.
                 (3, "FETCH 1:10 BODY[]"),
-                (1, "UID SEARCH TEXT number"),
+            ],
+        )
+
+    async def test_texts_are_searched_in_two_and_an_index_that_leaves_nothing_is_one(self) -> None:
+        client = await self.signed_in("SELECT INBOX")
+        # What the index knows, and the search itself; the second has one made.
+        await self.hold(client, [(2, "UID SEARCH TEXT number"), (2, "UID SEARCH BODY number")])
+        indexer = TextIndexer(self.store.text_indexes, clock=Clock())
+        while await indexer.step():
+            pass
+        await self.hold(
+            client,
+            [
+                (1, f"UID SEARCH 1:{limits.TEXT_SEGMENT} TEXT nowhere"),
+                (2, "UID SEARCH BODY number"),
+                (1, "UID SEARCH 7:9 BODY number"),
+                (1, "UID SEARCH BODY no"),
             ],
         )
 
@@ -107,8 +126,8 @@ class SelectedTests(BudgetTests):
                 (0, "UID THREAD REFS UTF-8 SUBJECT number"),
                 (0, "SEARCH RETURN (SAVE) 1:5"),
                 (0, "UID SEARCH UID $ UNSEEN"),
-                # The own mailboxes and those shared by others, then all of them at once.
-                (3, "ESEARCH IN (personal) BODY nowhere"),
+                # The own mailboxes and those shared by others; the index of the selected one; then all of them at once.
+                (4, "ESEARCH IN (personal) BODY nowhere"),
             ],
         )
 

@@ -23,6 +23,7 @@ from tests.contract.quotas import QuotasContract
 from tests.contract.searching import SearchContract
 from tests.contract.seen import SeenContract
 from tests.contract.sharing import SharingContract
+from tests.contract.text_index import TextIndexContract
 
 
 class Memory(StoreContract):
@@ -143,3 +144,7 @@ class MemoryAnnotationsTests(Memory, AnnotationsContract, unittest.TestCase):
 
 class MemorySeenTests(Memory, SeenContract, unittest.TestCase):
     """A \\Seen of one's own in memory."""
+
+
+class MemoryTextIndexTests(Memory, TextIndexContract, unittest.TestCase):
+    """Indexes of texts in memory."""

@@ -19,6 +19,7 @@ from tests.contract.quotas import QuotasContract
 from tests.contract.searching import SearchContract
 from tests.contract.seen import SeenContract
 from tests.contract.sharing import SharingContract
+from tests.contract.text_index import TextIndexContract
 from tests.integration.database import migrated, server
 
 
@@ -80,3 +81,7 @@ class PostgresAnnotationsTests(Postgres, AnnotationsContract, unittest.TestCase)
 
 class PostgresSeenTests(Postgres, SeenContract, unittest.TestCase):
     """A \\Seen of one's own in PostgreSQL."""
+
+
+class PostgresTextIndexTests(Postgres, TextIndexContract, unittest.TestCase):
+    """Indexes of texts in PostgreSQL."""

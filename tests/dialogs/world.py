@@ -26,6 +26,7 @@ from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
 from sora.mail.search_order import Orders
+from sora.mail.search_texts import SoughtTexts
 from sora.mail.shared_store import shared
 from sora.mail.sharing import Settings as SharingSettings
 from sora.net.tls import Certificates
@@ -203,7 +204,7 @@ class Scene:
             live=Live(store.mailboxes, store.feed, sharing=self.shared.sharing),
             reader=MessageReader(store.messages, self.reader),
             changer=Changer(self.shared.messages),
-            searcher=Searcher(store.messages, self.reader),
+            searcher=Searcher(store.messages, self.reader, SoughtTexts(store.text_indexes)),
             orders=Orders(store.messages),
             appender=self.appender,
             sharing=self.shared.sharing,

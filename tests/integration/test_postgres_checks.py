@@ -51,6 +51,10 @@ BREAKS = {
         " INSERT INTO private_seen SELECT mailbox_id, account_id, uid, 1, true FROM private_readers,"
         " (VALUES (1), (9)) AS u (uid)"
     ),
+    "text-index-broken": (
+        "INSERT INTO text_indexes (mailbox_id, upto, messages) SELECT id, 3, 3 FROM mailboxes WHERE name = 'INBOX';"
+        " INSERT INTO text_segments SELECT mailbox_id, 3, '\\x000000010000000200000003', '\\x010203' FROM text_indexes"
+    ),
     "account-without-address": "DELETE FROM addresses",
     "account-without-inbox": "UPDATE mailboxes SET name = 'Outbox' WHERE name = 'INBOX'",
 }
@@ -68,6 +72,7 @@ MENDS = {
             "discarded-in-use",
             "keyword-unknown",
             "private-seen-drift",
+            "text-index-broken",
             "account-without-inbox",
         )
     },

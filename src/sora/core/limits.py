@@ -115,6 +115,18 @@ TEXT_MAX: Final = 1_048_576
 """Characters of decoded body text kept for search; longer bodies are searched from their bytes."""
 MIME_HEADERS_MAX: Final = 262_144
 """Octets of the header fields of all body parts that are kept for search; beyond it bytes decide."""
+TEXT_SEGMENT: Final = 512
+"""Messages of a segment of a text index: those beyond the last one are passed over, and a mailbox of fewer has none."""
+TEXT_PLACES_MAX: Final = 16_384
+"""Bits of a message in a text index: enough for texts of 30 KB; longer ones are looked at more often than need be."""
+TEXT_INDEXED_MAX: Final = 131_072
+"""Octets of a text that a text index describes; a longer one has something of everything, so it is always looked at."""
+TEXT_GRAMS_MAX: Final = 12
+"""Grams of one sought text that a text index is asked for: more would hardly leave out more."""
+TEXT_SOUGHT_MAX: Final = 20
+"""Sought texts of one search that a text index is asked for; all others are sought in what these leave."""
+TEXT_INDEX_UNUSED_MAX: Final = 30 * 86_400
+"""Seconds until a text index goes that no search asked."""
 PREVIEW_MAX: Final = 200
 """Characters of a preview (RFC 8970)."""
 

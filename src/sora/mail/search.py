@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+import attrs
 from twisted.internet.defer import Deferred
 
 from sora.core.criteria import (
@@ -28,21 +29,36 @@ from sora.core.criteria import (
 from sora.core.errors import BodyUnavailable
 from sora.core.ids import AccountId, MailboxId, Uid
 from sora.core.uidset import UidSet
-from sora.imap.view import SessionView
+from sora.imap.view import Known, SessionView
 from sora.mail import search_view
 from sora.mail.live import OpenMailbox
 from sora.mail.read import Message, MessageReader
 from sora.mail.search_columns import KeptColumns, named
 from sora.mail.search_text import WholeText, whole
+from sora.mail.search_texts import Possible, SoughtTexts
 from sora.store.evaluate import Facts, evaluate
 from sora.store.interfaces import BodyReader, Messages
 from sora.store.model import Found, Want
 
 _NOTHING: Final = (And(0), Not())
 """The steps that no message matches."""
+_FEW: Final = 64
+"""Messages that are looked at sooner than an index is asked."""
+_NAMED_MAX: Final = 100_000
+"""UIDs that a statement names: to write and to read more of them would take long in one turn."""
 _EXACT: Final = 100
 _IN_SUBJECT: Final = 60
 _SCATTERED: Final = 20
+
+
+@attrs.frozen
+class _Judged:
+    """What is known of a search without the store, ascending."""
+
+    uids: list[int]
+    undecided: list[int]
+    complete: bool
+    """Whether the store knows no more than this; then what is undecided is so because its text was cut."""
 
 
 class Searcher:
@@ -56,6 +72,7 @@ class Searcher:
         self,
         messages: Messages,
         bodies: BodyReader,
+        texts: SoughtTexts,
         *,
         background: "Callable[[Callable[[bytes], WholeText], bytes], Deferred[WholeText]] | None" = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -65,6 +82,7 @@ class Searcher:
         self._background = background
         self._now = now
         self._columns = KeptColumns(messages)
+        self._texts = texts
 
     async def search(self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria) -> list[int]:
         """Return the UIDs that match, ascending; only of messages the client was told of.
@@ -76,30 +94,49 @@ class Searcher:
             return search_view.search(resolved, view.columns(mailbox.version))
         if not view.count:
             return []
-        kept = await self._kept(mailbox, view, resolved)
-        if kept is None:
+        judged = await self._narrowed(mailbox, view, resolved)
+        uids, undecided = judged.uids, judged.undecided
+        if undecided and not judged.complete:
             found = await self._messages.search(
                 mailbox.row.id,
                 resolved,
                 recent_from=Uid(view.recent_from),
                 uid_max=view.last_uid,
                 reader=mailbox.reader,
+                # To name most of them costs more than to pass over all.
+                among=undecided if len(undecided) < min(view.count // 2, _NAMED_MAX) else None,
             )
-            kept = view.told(found.uids), list(found.undecided)
-        uids, undecided = kept
+            uids, undecided = _together(uids, view.told(found.uids)), list(found.undecided)
         if undecided:
-            uids = sorted({*uids, *await self._decide(mailbox, view, resolved, undecided)})
+            uids = _together(uids, await self._decide(mailbox, view, resolved, undecided))
         return uids
 
-    async def _kept(
-        self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria
-    ) -> tuple[list[int], list[int]] | None:
-        """Answer from the view and kept columns: what matches, and what only bytes can decide; None if they lack."""
+    async def _narrowed(self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria) -> "_Judged":
+        """Say what the view, kept columns and the index of texts know."""
         here, steps = mailbox.row.id, search_view.others(criteria)
-        if any(named(step) is None for step in steps) or not await self._columns.prepare(here, steps, view.uids):
-            return None
-        known = view.columns(mailbox.version)
-        return search_view.judge(criteria, known, self._columns.decide(here, known.uids))
+        await self._columns.prepare(here, [step for step in steps if named(step) is not None], view.uids)
+        judged = self._judged(here, criteria, view.columns(mailbox.version), {})
+        if not judged.complete and len(judged.undecided) > _FEW:
+            by_text = await self._texts.possible(here, steps, view.count)
+            if by_text:
+                judged = self._judged(here, criteria, view.columns(mailbox.version), by_text)
+        return judged
+
+    def _judged(self, here: MailboxId, criteria: Criteria, known: Known, by_text: dict[Step, Possible]) -> "_Judged":
+        by_column = self._columns.decide(here, known.uids)
+        complete = True
+
+        def decide(step: Step) -> tuple[int, int]:
+            nonlocal complete
+            if (decided := by_column(step)) is not None:
+                return decided
+            complete = False
+            if step in by_text:
+                return by_text[step].masks(known.uids)
+            return 0, int.from_bytes(b"\1" * len(known.uids), "little")
+
+        uids, undecided = search_view.judge(criteria, known, decide)
+        return _Judged(uids, undecided, complete)
 
     async def scores(
         self, mailbox: OpenMailbox, view: SessionView, criteria: Criteria, uids: Sequence[int]
@@ -172,6 +209,10 @@ class Searcher:
             text=text,
             trace=row.trace or b"",
         )
+
+
+def _together(some: list[int], more: list[int]) -> list[int]:
+    return sorted({*some, *more}) if some and more else some or more
 
 
 def resolve(criteria: Criteria, view: SessionView) -> Criteria:

@@ -16,8 +16,8 @@ from sora.imap.view import Known
 _PLAIN = (
     keys.All | keys.Flag | keys.Keyword | keys.Recent | keys.Uids | keys.ModSeqAtLeast | keys.And | keys.Or | keys.Not
 )
-Decide = Callable[[keys.Step], tuple[int, int] | None]
-"""Returns which messages match a step, and which may; None if that is not known here."""
+Decide = Callable[[keys.Step], tuple[int, int]]
+"""Returns which messages match a step that the view does not know, and which may."""
 
 
 def answerable(criteria: keys.Criteria) -> bool:
@@ -32,14 +32,15 @@ def others(criteria: keys.Criteria) -> list[keys.Step]:
 
 def search(criteria: keys.Criteria, known: Known) -> list[int]:
     """Return the UIDs that match, ascending. Raises `ValueError` if the criteria are not `answerable`."""
-    found = judge(criteria, known, lambda step: None)
-    if found is None:
-        raise ValueError("the view cannot answer this")
-    return found[0]
+    return judge(criteria, known, _unknown)[0]
 
 
-def judge(criteria: keys.Criteria, known: Known, decide: Decide) -> tuple[list[int], list[int]] | None:
-    """Return the UIDs that match and those that may, ascending; None if `decide` does not know a step."""
+def _unknown(step: keys.Step) -> tuple[int, int]:
+    raise ValueError(f"{type(step).__name__} cannot be answered from the view")
+
+
+def judge(criteria: keys.Criteria, known: Known, decide: Decide) -> tuple[list[int], list[int]]:
+    """Return the UIDs that match and those that may, ascending."""
     count = len(known.uids)
     everything = int.from_bytes(b"\1" * count, "little")
     stack: list[tuple[int, int]] = []
@@ -66,10 +67,7 @@ def judge(criteria: keys.Criteria, known: Known, decide: Decide) -> tuple[list[i
                     yes ^= everything
                 maybe = yes
             case _:
-                decided = decide(step)
-                if decided is None:
-                    return None
-                yes, maybe = decided
+                yes, maybe = decide(step)
         stack.append((yes, maybe))
     ((yes, maybe),) = stack
     undecided = maybe ^ yes

@@ -104,6 +104,22 @@ SELECT format('mailbox %%s account %%s', r.mailbox_id, r.account_id),
  WHERE r.mailbox_id > %(after)s AND r.mailbox_id <= %(upto)s AND (r.seen <> c.seen OR c.gone > 0)
    AND NOT EXISTS (SELECT FROM accounts AS x WHERE x.id IN (r.account_id, b.account_id) AND x.status = 'deleted')
 """,
+        # An index that is wrong would hide messages from searches.
+        "text-index-broken": """
+SELECT 'mailbox ' || i.mailbox_id,
+       format('up to UID %%s of %%s, %%s messages; its %%s segments go up to %%s and have %%s, %%s of them unreadable',
+              i.upto, b.uid_next - 1, i.messages, s.segments, s.upto, s.messages, s.unreadable), ARRAY[i.mailbox_id]
+  FROM text_indexes AS i JOIN mailboxes AS b ON b.id = i.mailbox_id CROSS JOIN LATERAL (
+       SELECT count(*) AS segments, coalesce(max(x.upto), 0) AS upto, coalesce(sum(n), 0) AS messages,
+              count(*) FILTER (WHERE substr(x.uids, octet_length(x.uids) - 3) <> uid_octets(x.upto) OR n = 0
+                                  OR places = 0 OR places & places - 1 <> 0
+                                  OR octet_length(x.bits) <> places * ((n + 7) / 8)) AS unreadable
+         FROM text_segments AS x, LATERAL (SELECT octet_length(x.uids) / 4) AS u (n),
+              LATERAL (SELECT octet_length(x.bits) / greatest((n + 7) / 8, 1)) AS p (places)
+        WHERE x.mailbox_id = i.mailbox_id) AS s
+ WHERE i.mailbox_id > %(after)s AND i.mailbox_id <= %(upto)s
+   AND ((i.upto, i.messages) IS DISTINCT FROM (s.upto, s.messages) OR s.unreadable > 0 OR i.upto >= b.uid_next)
+""",
         # Last, because what the others mend is counted here.
         "counter-drift": """
 SELECT 'mailbox ' || b.id,

@@ -252,9 +252,18 @@ class PostgresMessages:
         recent_from: Uid,
         uid_max: int,
         reader: AccountId | None = None,
+        among: Sequence[int] | None = None,
     ) -> "Deferred[Found]":
         """Evaluate criteria exactly over messages with UID up to `uid_max`; `Numbers` were replaced by `Uids`."""
-        return search(self._database, mailbox, criteria, recent_from=recent_from, uid_max=uid_max, reader=reader)
+        return search(
+            self._database,
+            mailbox,
+            criteria,
+            recent_from=recent_from,
+            uid_max=uid_max,
+            reader=reader,
+            among=among,
+        )
 
     def search_many(
         self, mailboxes: Sequence[MailboxId], criteria: Criteria, *, reader: AccountId | None = None

@@ -91,6 +91,8 @@ UPDATE mailboxes AS b SET keywords = keywords_merged(b.keywords, m.keywords) FRO
  WHERE b.id = %(id)s AND m.mailbox_id = b.id AND m.uid = %(other)s AND m.keywords IS NOT NULL RETURNING 1
 """,
     ),
+    # Searches pass over the texts until it is made again.
+    "text-index-broken": ("DELETE FROM text_indexes WHERE mailbox_id = %(id)s RETURNING 1",),
     "account-without-inbox": (
         """
 INSERT INTO mailboxes (account_id, name) SELECT id, 'INBOX' FROM accounts WHERE id = %(id)s

@@ -31,16 +31,19 @@ SELECT b.id, found.uids, found.undecided
          FROM (SELECT m.uid, {verdict} AS verdict
                  FROM {messages} AS m{joins}
                 WHERE m.mailbox_id = b.id{bounds}
-                ORDER BY m.uid) AS judged
+                ORDER BY m.uid OFFSET 0) AS judged
         WHERE verdict IS NOT FALSE) AS found
  WHERE {which}
 """
+# OFFSET 0 has each message judged once: what is found would else be read again, to say so.
 _NUMBERED: Final = """(
     SELECT *, row_number() OVER (ORDER BY uid) AS number, count(*) OVER () AS last_number, max(uid) OVER () AS last_uid
       FROM messages WHERE mailbox_id = b.id)"""
 """Messages with what sequence numbers and `*` mean in their mailbox."""
 _OF_BODY: Final = " JOIN bodies AS y ON y.id = m.body_id"
-_OF_TEXT: Final = " LEFT JOIN body_texts AS t ON t.body_id = m.body_id"
+_OF_TEXT: Final = """
+                 LEFT JOIN LATERAL (SELECT * FROM body_texts AS x WHERE x.body_id = m.body_id OFFSET 0) AS t ON true"""
+"""The mailbox's texts one by one: PostgreSQL would at times rather read those of the whole database."""
 _OF_READER: Final = """
                  LEFT JOIN private_seen AS own
                    ON own.mailbox_id = m.mailbox_id AND own.account_id = %(reader)s AND own.uid = m.uid"""
@@ -216,14 +219,22 @@ def _bounds(day: date) -> tuple[str, str]:
 
 
 def compose(
-    criteria: keys.Criteria, *, recent_from: int, uid_max: int, reader: AccountId | None = None
+    criteria: keys.Criteria,
+    *,
+    recent_from: int,
+    uid_max: int,
+    reader: AccountId | None = None,
+    among: Sequence[int] | None = None,
 ) -> tuple[str, dict[str, Any]]:
-    """Return the statement for one mailbox and its parameters, but for `mailbox`."""
+    """Return the statement for one mailbox, or some UIDs of it, and its parameters, but for `mailbox`."""
     program = _Program(recent_from, uid_max, reader)
     verdict = _verdict(criteria, program)
     bounds = " AND m.uid <= %(uid_max)s"
     if (pair := _outermost(criteria, uid_max)) is not None:
         bounds += f" AND m.uid BETWEEN {pair[0]} AND {pair[1]}"
+    if among is not None:
+        # A literal: PostgreSQL plans by how many there are.
+        bounds += f" AND m.uid = ANY ({program.parameter(integers(among))}::bigint[])"
     joins = "".join(sorted(program.joins))
     sql = _SEARCH.format(verdict=verdict, messages="messages", joins=joins, bounds=bounds, which="b.id = %(mailbox)s")
     return sql, {**program.parameters, "uid_max": uid_max}
@@ -288,9 +299,10 @@ async def search(
     recent_from: Uid,
     uid_max: int,
     reader: AccountId | None = None,
+    among: Sequence[int] | None = None,
 ) -> Found:
-    """Evaluate criteria over a mailbox. Raises `NoSuchMailbox`."""
-    statement, parameters = compose(criteria, recent_from=recent_from, uid_max=uid_max, reader=reader)
+    """Evaluate criteria over a mailbox, or some UIDs of it. Raises `NoSuchMailbox`."""
+    statement, parameters = compose(criteria, recent_from=recent_from, uid_max=uid_max, reader=reader, among=among)
     rows = await _ask(database, statement, {**parameters, "mailbox": mailbox})
     if not rows:
         raise NoSuchMailbox("the mailbox was deleted")

@@ -17,6 +17,7 @@ from sora.postgres.rehearsal import rehearse
 from sora.postgres.replica import ReplicatedMessages
 from sora.postgres.settings import DatabaseSettings
 from sora.postgres.sharing import PostgresGrants
+from sora.postgres.text_index import PostgresTextIndexes
 from sora.postgres.work import Database
 
 
@@ -52,6 +53,7 @@ class PostgresStore:
         self.audit = PostgresAudit(self.database)
         self.quotas = PostgresQuotas(self.database, quota)
         self.annotations = PostgresAnnotations(self.database)
+        self.text_indexes = PostgresTextIndexes(self.database)
         self.grants = PostgresGrants(self.database, quota=quota)
 
     async def start(self) -> None:

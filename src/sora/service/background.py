@@ -1,10 +1,11 @@
-"""Builds the background jobs of a configuration on open storage: what uploads, collects, and counts domains."""
+"""Builds the background jobs of a configuration on open storage: what uploads, collects, counts and indexes."""
 
 from typing import Any
 
 from sora.core.config.model import Configuration
 from sora.jobs.collect import Collector
 from sora.jobs.quota import DomainCounter
+from sora.jobs.text_index import TextIndexer
 from sora.jobs.upload import Uploader
 from sora.service.storage import Storage
 
@@ -17,16 +18,17 @@ class Background:
         self.uploader = _uploader(configuration, storage, reactor)
         self.collector = _collector(configuration, storage, reactor)
         self.counter = DomainCounter(storage.store.quotas, clock=reactor, interval=configuration.quota.domain_interval)
+        self.indexer = TextIndexer(storage.store.text_indexes, clock=reactor)
 
     def start(self) -> None:
         """Begin."""
-        for job in (self.uploader, self.collector, self.counter):
+        for job in (self.uploader, self.collector, self.counter, self.indexer):
             if job is not None:
                 job.startService()
 
     async def stop(self) -> None:
         """Let uploads in flight end within the limit, and begin nothing more."""
-        for job in (self.uploader, self.collector, self.counter):
+        for job in (self.uploader, self.collector, self.counter, self.indexer):
             if job is not None and job.running:
                 await job.stopService()
 

@@ -32,6 +32,7 @@ from sora.mail.quota import QuotaUseCases, QuotaWatch
 from sora.mail.read import MessageReader
 from sora.mail.search import Searcher
 from sora.mail.search_order import Orders
+from sora.mail.search_texts import SoughtTexts
 from sora.mail.shared_store import Shared, shared
 from sora.mail.sharing import Settings as SharingSettings
 from sora.net import lean_reactor
@@ -81,7 +82,7 @@ class Servers:
         store = storage.store
         background = partial(aio.in_thread, reactor, self._threads)
         self.shared = _shared(configuration, store)
-        self.searcher = Searcher(store.messages, storage.bodies, background=background)
+        self.searcher = Searcher(store.messages, storage.bodies, SoughtTexts(store.text_indexes), background=background)
         self.orders = Orders(store.messages, background=background)
         self.appender = Appender(
             self.shared.messages,

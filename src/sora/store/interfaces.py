@@ -50,6 +50,7 @@ from sora.store.model import (
     Want,
 )
 from sora.store.quotas import Quotas
+from sora.store.text_index import TextIndexes
 from sora.store.threads import ThreadRows
 
 CLAIM_OCTETS: Final = 8_388_608
@@ -233,8 +234,11 @@ class Messages(Protocol):
         recent_from: Uid,
         uid_max: int,
         reader: AccountId | None = None,
+        among: Sequence[int] | None = None,
     ) -> "Deferred[Found]":
         """Evaluate criteria exactly over messages with UID up to `uid_max`; `Numbers` were replaced by `Uids`.
+
+        `among`: only over those, whose cost it then is.
 
         Raises `NoSuchMailbox`, `LimitReached` if it takes too long.
         """
@@ -356,6 +360,7 @@ class Store(Protocol):
     quotas: Quotas
     grants: Grants
     annotations: Annotations
+    text_indexes: TextIndexes
 
 
 class ObjectStore(Protocol):

@@ -25,8 +25,10 @@ from sora.store.memory_metadata import MemoryAnnotations
 from sora.store.memory_quota import MemoryQuotas
 from sora.store.memory_sharing import MemoryGrants
 from sora.store.memory_state import EVERY, Listener, State, fired
+from sora.store.memory_text_index import MemoryTextIndexes
 from sora.store.model import BodyRef
 from sora.store.quotas import Quotas
+from sora.store.text_index import TextIndexes
 
 
 class MemoryFeed:
@@ -69,6 +71,7 @@ class MemoryStore:
         self.feed: Feed = MemoryFeed(self.state)
         self.grants: Grants = MemoryGrants(self.state)
         self.annotations: Annotations = MemoryAnnotations(self.state)
+        self.text_indexes: TextIndexes = MemoryTextIndexes(self.state)
 
     def lose_feed(self) -> None:
         """Tell every listener that the feed was interrupted, as a lost connection does."""

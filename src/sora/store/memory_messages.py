@@ -271,10 +271,12 @@ class MemoryMessages:
         recent_from: Uid,
         uid_max: int,
         reader: AccountId | None = None,
+        among: Sequence[int] | None = None,
     ) -> Found:
         """Evaluate criteria over messages with UID up to `uid_max`."""
         stored = self._state.mailbox(mailbox)
-        messages = [stored.seen_as(message, reader) for message in stored.messages.values() if message.uid <= uid_max]
+        chosen = stored.messages.values() if among is None else stored.present(among)
+        messages = [stored.seen_as(message, reader) for message in chosen if message.uid <= uid_max]
         return search(criteria, messages, recent_from=recent_from, uid_max=uid_max)
 
     @fired

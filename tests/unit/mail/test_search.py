@@ -13,6 +13,7 @@ from sora.core.uidset import STAR, UidSet
 from sora.imap.view import Expunges, SessionView
 from sora.mail.search import Searcher
 from sora.mail.search_text import whole
+from sora.mail.search_texts import SoughtTexts
 from sora.store.evaluate import Facts, evaluate
 from tests.contract.mail import message, new_body
 from tests.unit.mail.post import Post
@@ -33,7 +34,7 @@ class SearchTests(unittest.SynchronousTestCase):
         self.post.messages.calls.clear()
 
     def search(self, *steps):
-        searcher = Searcher(self.post.messages, self.post.reader)
+        searcher = Searcher(self.post.messages, self.post.reader, SoughtTexts(self.post.store.text_indexes))
         return start(searcher.search(self.mailbox, self.view, Criteria(steps)))
 
     def found(self, *steps):
@@ -76,7 +77,7 @@ class SearchTests(unittest.SynchronousTestCase):
             *((keys.Size(how, 100),) for how in (relation.LARGER, relation.BEFORE)),
             (keys.Within(60, younger=True), keys.Within(60, younger=False), keys.Or(2)),
         ]
-        searcher = Searcher(self.post.messages, self.post.reader)
+        searcher = Searcher(self.post.messages, self.post.reader, SoughtTexts(self.post.store.text_indexes))
 
         def once(steps):
             self.post.messages.calls.clear()
@@ -92,7 +93,7 @@ class SearchTests(unittest.SynchronousTestCase):
 
     def test_kept_columns_follow_what_arrives_and_goes(self):
         self.look()
-        searcher = Searcher(self.post.messages, self.post.reader)
+        searcher = Searcher(self.post.messages, self.post.reader, SoughtTexts(self.post.store.text_indexes))
 
         def found(needle):
             step = keys.Text(keys.Field.SUBJECT, needle)
