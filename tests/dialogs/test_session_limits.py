@@ -5,6 +5,7 @@ from typing import Any
 
 from twisted.trial import unittest
 
+from sora.core import limits
 from sora.front.imap import context
 from sora.mail.read import MessageReader
 from tests.dialogs.world import MemoryWorld
@@ -43,3 +44,14 @@ class SessionLimitTests(unittest.TestCase):
         *_, answer = await self.client.command(b"APPEND INBOX CATENATE (" + urls + b")")
         self.assertTrue(answer.startswith(b"NO [TOOBIG] "), answer)
         self.assertEqual(read, [1, 2])
+
+    async def test_l12_many_sections_of_one_message_let_others_have_their_turn(self) -> None:
+        data = b"Content-Transfer-Encoding: base64\r\n\r\n" + b"eHh4eHh4eHh4eHh4eHh4\r\n" * 100_000
+        await bytes_kept.append(self.client, data)
+        turns: list[float] = []
+        turn = self.world.wheel.turn
+        self.patch(limits, "TURN_TIME_MAX", -1.0)
+        self.patch(self.world.wheel, "turn", lambda: turns.append(0) or turn())
+        items = b" ".join(b"BINARY.PEEK[1]<%d.1>" % number for number in range(20))
+        await self.client.ok(b"UID FETCH 5 (" + items + b")")
+        self.assertGreaterEqual(len(turns), 20)

@@ -33,29 +33,39 @@ class Section:
     names: tuple[bytes, ...] = ()
 
 
+WHOLE = Section()
+"""The message itself."""
+_CHOSEN = (Kind.HEADER_FIELDS, Kind.HEADER_FIELDS_NOT)
+
+
 def extract(raw: bytes, parsed: Parsed, section: Section) -> bytes | None:
     """Return a section's octets; None if the message has no such part (RFC 3501 6.4.5)."""
+    if section == WHOLE:
+        return raw
+    found = span(parsed, section)
+    if found is None:
+        return None
+    block = raw[found[0] : found[1]]
+    return header_fields(block, section) if section.kind in _CHOSEN else block
+
+
+def span(parsed: Parsed, section: Section) -> tuple[int, int] | None:
+    """Return the beginning and the end of what a section is cut out of; None if the message has no such part."""
     kind = section.kind
-    if not section.part:
-        part = parsed.parts[0]
+    index = parsed.numbers.get(section.part) if section.part else 0
+    if index is None:
+        return None
+    part = parsed.parts[index]
+    if section.part:
         if kind is Kind.ALL:
-            return raw
-    else:
-        index = parsed.numbers.get(section.part)
-        if index is None:
-            return None
-        part = parsed.parts[index]
-        if kind is Kind.ALL:
-            return raw[part.body_start : part.end]
-        if kind is Kind.MIME:
-            return raw[part.header_start : part.body_start]
-        if not part.is_message:
-            return None
-        part = parsed.parts[index + 1]
-    if kind is Kind.TEXT:
-        return raw[part.body_start : part.end]
-    block = raw[part.header_start : part.body_start]
-    return block if kind in (Kind.HEADER, Kind.MIME) else header_fields(block, section)
+            return part.body_start, part.end
+        if kind is not Kind.MIME:
+            if not part.is_message:
+                return None
+            part = parsed.parts[index + 1]
+    elif kind is Kind.ALL:
+        return part.header_start, part.end
+    return (part.body_start, part.end) if kind is Kind.TEXT else (part.header_start, part.body_start)
 
 
 def header_fields(block: bytes, section: Section) -> bytes:

@@ -40,6 +40,8 @@ _WANTS: Final = {
     Attribute.SAVEDATE: Want.SAVE_DATE,
     Attribute.PREVIEW: Want.PREVIEW,
 }
+_SPENT_AT_ONCE: Final = 1_048_576
+"""Octets that are gone through to cut out and decode sections before others have their turn."""
 _HEADERS: Final = (sections.Kind.HEADER, sections.Kind.HEADER_FIELDS, sections.Kind.HEADER_FIELDS_NOT)
 
 
@@ -229,15 +231,16 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: Targets) -> tu
         await _list(session, plan, targets)
         return unread, code
     here = session.here
-    unknown = ""
+    unknown, spent = "", 0
     async for page in session.services.reader.pages(here.mailbox.row.id, targets.uids, plan.want):
         if plan.sets_seen:
             await _mark_seen(session, plan, [one.row.uid for one in page if not isinstance(one.data, Exception)])
         if Attribute.FLAGS in plan.items:
             session.tell_keywords()
         for message in page:
+            source = Source(message.row, message.data)
             try:
-                line = _line(session, plan.items, Source(message.row, message.data))
+                line = await _line(session, plan.items, source)
             except sections.UnknownEncoding as error:
                 # The command fails (RFC 3516 4.3), but the others are told of nevertheless.
                 unknown = str(error)
@@ -249,6 +252,10 @@ async def _from_store(session: ImapProtocol, plan: Plan, targets: Targets) -> tu
                     code = b"UNAVAILABLE"
                 continue
             await session.send_paced(line)
+            spent += source.spent
+            if spent > _SPENT_AT_ONCE:
+                spent = 0
+                await session.drained()
         await session.drained()
     if unknown:
         raise Refusal(unknown, b"UNKNOWN-CTE")
@@ -276,6 +283,8 @@ class Source:
         self.row = row
         self._data = data
         self._parsed: Parsed | None = None
+        self.spent = 0
+        """Octets that were gone through for sections: a partial is cut out of a whole one."""
 
     @property
     def body(self) -> bytes:
@@ -303,34 +312,46 @@ class Source:
 
     def section(self, wanted: sections.Section) -> bytes | None:
         """Return a section's octets, the trace header being part of the message's header."""
-        if wanted.part:
-            return sections.extract(self.body, self.parsed, wanted)
-        if wanted.kind is sections.Kind.ALL:
-            return self.trace + self.body
-        if wanted.kind in _HEADERS:
+        if not wanted.part and wanted.kind in _HEADERS:
             header = self.row.header
             if header is None:
                 header = sections.extract(self.body, self.parsed, sections.Section((), sections.Kind.HEADER)) or b""
-            return sections.header_fields(self.trace + header, wanted)
+            block = self.trace + header
+            self.spent += len(block)
+            return sections.header_fields(block, wanted)
+        if wanted == sections.WHOLE:
+            self.spent += self.size
+            return self.trace + self.body
+        found = sections.span(self.parsed, wanted)
+        if found is None:
+            return None
+        self.spent += found[1] - found[0]
         return sections.extract(self.body, self.parsed, wanted)
 
     def decoded(self, part: tuple[int, ...]) -> bytes | None:
         """Return a part's decoded octets (RFC 3516 4.2); the empty part is the whole message."""
         if not part:
-            return self.trace + self.body
+            return self.section(sections.WHOLE)
+        found = sections.span(self.parsed, sections.Section(part))
+        if found is None:
+            return None
+        self.spent += found[1] - found[0]
         return sections.decoded(self.body, self.parsed, part)
 
 
-def _line(session: ImapProtocol, items: tuple[FetchItem, ...], source: Source) -> bytes:
+async def _line(session: ImapProtocol, items: tuple[FetchItem, ...], source: Source) -> bytes:
     view, uid = session.here.view, source.row.uid
     pieces: list[bytes] = []
+    held = 0
     # Twice the message, and what is said beside it, is asked for by clients in earnest.
     room = max(session.services.session_memory, 3 * source.size)
     for item in items:
         pieces.append(_piece(view, item, source))
-        room -= len(pieces[-1])
-        if room < 0:
+        held += len(pieces[-1])
+        if held > room or source.spent > room:
             raise Refusal("more is asked of one message than is held at once", b"LIMIT")
+        if source.spent > _SPENT_AT_ONCE:
+            await session.drained()
     return session.fetch_line(view.number(uid), uid, pieces)
 
 
