@@ -203,9 +203,14 @@ class Conversation(Protocol, ABC, Generic[E]):
                 self.transport.write(data)
 
     async def send_paced(self, data: bytes) -> None:
-        """Answer with any number of octets, in pieces, each when the peer has taken the one before."""
+        """Answer with any number of octets, in pieces, each when the peer has taken the one before.
+
+        Of small answers so many are a piece as leave at once, which takes long where they are compressed.
+        """
         if len(data) <= limits.WRITE_PIECE_MAX:
             self.send(data)
+            if not self._output:
+                await self.drained()
             return
         self.in_pieces = True
         try:

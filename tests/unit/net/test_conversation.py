@@ -1,6 +1,7 @@
 """The conversation: one coroutine per connection, held back by its peer and by itself, ended cleanly."""
 
 import math
+from itertools import pairwise
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -204,6 +205,30 @@ class ConversationTests(SynchronousTestCase):
         self.assertLess(len(self.echo.seen), 100)
         self.clock.advance(0)
         self.assertEqual(self.echo.seen, [b"w"] + [b"a"] * 1_000)
+
+    def test_l12_many_answers_let_others_have_their_turn(self) -> None:
+        def write(data: bytes) -> None:
+            # What compressing and encrypting them takes.
+            self.clock.rightNow += limits.TURN_TIME_MAX * 0.75
+            Recorder.write(self.transport, data)
+
+        async def answer() -> None:
+            for _ in range(100):
+                await self.echo.send_paced(b"a" * 50_000)
+
+        def other() -> None:
+            turns.append(self.transport.writes)
+            if not answered.called:
+                self.clock.callLater(0, other)
+
+        self.patch(self.transport, "write", write)
+        turns: list[int] = []
+        answered = Deferred.fromCoroutine(answer())
+        self.clock.callLater(0, other)
+        self.clock.advance(0)
+        self.assertEqual(len(self.transport.value()), 5_000_000)
+        self.assertGreater(len(turns), 20)
+        self.assertLessEqual(max(after - before for before, after in pairwise(turns)), 2)
 
     def test_l12_whoever_leaves_while_others_have_their_turn_is_not_missed(self) -> None:
         self.echo.dataReceived(b"w")
