@@ -10,7 +10,7 @@ from sora.core import criteria as keys
 from sora.core.criteria import Criteria
 from sora.core.flags import DELETED, FLAGGED, Change
 from sora.core.ids import MailboxId, Uid
-from sora.core.signatures import Signatures
+from sora.core.signatures import Signatures, Words
 from sora.core.text import fold
 from sora.core.uidset import UidSet
 from sora.imap.view import Expunges, SessionView
@@ -74,7 +74,7 @@ class TextIndexContract(StoreContract):
 
     async def add(self, after: int, uids: list[int], *texts: str, mailbox: MailboxId | None = None) -> None:
         """Add a segment (to INBOX)."""
-        signatures = Signatures()
+        signatures = Signatures(Words())
         for text in texts:
             list(signatures.add(text.encode()))
         list(signatures.end())

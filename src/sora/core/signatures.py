@@ -20,8 +20,11 @@ _OCTETS_MAX: Final = 4 * limits.TEXT_PLACES_MAX
 _WORDS_MAX: Final = 8 * _OCTETS_MAX
 """Octets of words that are remembered with their messages before they become grams: 15 MB in all."""
 _OCTETS_AT_ONCE: Final = 4_000
-_GRAMS_MAX: Final = 50_000
-"""Grams that are remembered with their messages before they go into the rows: 10 MB."""
+_SHORT: Final = 20
+_REMEMBERED_MAX: Final = 50_000
+"""Words: 15 MB."""
+_NUMBERS: Final = tuple(range(limits.TEXT_PLACES_MAX))
+"""One object for each place, however many words have it."""
 _EIGHT: Final = tuple(bytes(octet >> bit & 1 for bit in range(8)) for octet in range(256))
 
 
@@ -47,18 +50,36 @@ def sought(needle: str) -> tuple[int, ...]:
     return tuple(sorted({_place(gram) for gram in chosen}))
 
 
+class Words:
+    """Knows the places of words; those of short ones are remembered, since texts have many words in common."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, tuple[int, ...]] = {}
+
+    def places(self, word: bytes) -> tuple[int, ...]:
+        """Return the places of a word's grams."""
+        places = self._places.get(word)
+        if places is None:
+            grams = {word[at : at + 3] for at in range(len(word) - 2)}
+            grams.update([word[at : at + 4] for at in range(len(word) - 3)])
+            places = tuple([_NUMBERS[_place(gram)] for gram in grams])
+            if len(word) <= _SHORT and len(self._places) < _REMEMBERED_MAX:
+                self._places[word] = places
+        return places
+
+
 class Signatures:
     """Makes the bits of a segment, text after text.
 
-    The work is on the different words, and then on the different grams, of many texts. `add` and `end` yield wherever
-    others may have their turn, every few milliseconds.
+    The work is on the different words of many texts. `add` and `end` yield wherever others may have their turn, every
+    few milliseconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, words: Words) -> None:
+        self._known = words
         self._count = 0
         self._everywhere = 0
         self._words: dict[bytes, int] = {}
-        self._grams: dict[bytes, int] = {}
         self._octets = 0
         self._rows = [0] * limits.TEXT_PLACES_MAX
 
@@ -77,40 +98,21 @@ class Signatures:
             words[word] = known(word, 0) | holder
         self._octets += octets
         if self._octets > _WORDS_MAX:
-            yield from self._take_words()
+            yield from self.end()
 
-    def _take_words(self) -> Iterator[None]:
-        grams = self._grams
-        known = grams.get
+    def end(self) -> Iterator[None]:
+        """Take in what is left to do before `bits`."""
+        rows, places_of = self._rows, self._known.places
         done = 0
         for word, holders in self._words.items():
-            for at in range(len(word) - 2):
-                gram = word[at : at + 3]
-                grams[gram] = known(gram, 0) | holders
-            for at in range(len(word) - 3):
-                gram = word[at : at + 4]
-                grams[gram] = known(gram, 0) | holders
+            for place in places_of(word):
+                rows[place] |= holders
             done += len(word)
             if done > _OCTETS_AT_ONCE:
                 done = 0
                 yield
-                if len(grams) > _GRAMS_MAX:
-                    yield from self._take_grams()
         self._words.clear()
         self._octets = 0
-
-    def _take_grams(self) -> Iterator[None]:
-        rows = self._rows
-        for number, (gram, holders) in enumerate(self._grams.items(), 1):
-            rows[_place(gram)] |= holders
-            if number % _OCTETS_AT_ONCE == 0:
-                yield
-        self._grams.clear()
-
-    def end(self) -> Iterator[None]:
-        """Take in what is left to do before `bits`."""
-        yield from self._take_words()
-        yield from self._take_grams()
 
     def bits(self) -> bytes:
         """Return the rows, as few as keep them sparse: each of an octet for each eight messages, the first lowest."""

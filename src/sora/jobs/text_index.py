@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from sora import aio
 from sora.core import limits
 from sora.core.ids import MailboxId
-from sora.core.signatures import Signatures
+from sora.core.signatures import Signatures, Words
 from sora.jobs.worker import Random, Worker
 from sora.store.text_index import TextIndexes
 
@@ -40,11 +40,13 @@ class TextIndexer(Worker):
         self._indexes = indexes
         self._segment = segment
         self._tidy_at = clock.seconds()
+        self._words = Words()
 
     async def step(self) -> bool:
         """Make one segment if one is due; else tidy up if that is."""
         claimed = await self._indexes.claim(messages=self._segment, lease=_LEASE)
         if claimed is None:
+            self._words = Words()
             if self._clock.seconds() >= self._tidy_at:
                 await self._indexes.tidy(unused=limits.TEXT_INDEX_UNUSED_MAX)
                 self._tidy_at = self._clock.seconds() + _TIDY_INTERVAL
@@ -53,7 +55,7 @@ class TextIndexer(Worker):
         return True
 
     async def _make(self, mailbox: MailboxId, after: int) -> None:
-        signatures, uids, last = Signatures(), array("I"), after
+        signatures, uids, last = Signatures(self._words), array("I"), after
         while len(uids) < self._segment:
             limit = min(_PAGE, self._segment - len(uids))
             texts = await self._indexes.texts(mailbox, after=last, limit=limit, octets_max=limits.TEXT_INDEXED_MAX)

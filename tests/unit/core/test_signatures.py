@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from twisted.trial import unittest
 
 from sora.core import limits
-from sora.core.signatures import Signatures, common, row_octets, sought
+from sora.core.signatures import Signatures, Words, common, row_octets, sought
 from sora.core.text import fold
 
 LETTERS = "abcdeé日本語東京ß \n"
@@ -14,7 +14,7 @@ LETTERS = "abcdeé日本語東京ß \n"
 
 def made(texts: "list[str | None]") -> bytes:
     """Make the bits of a segment."""
-    signatures = Signatures()
+    signatures = Signatures(Words())
     for text in texts:
         exhaust(signatures.add(None if text is None else text.encode()))
     exhaust(signatures.end())
@@ -99,7 +99,7 @@ class SignatureTests(unittest.SynchronousTestCase):
                 self.assertIn(at, may_have(bits, 8, word))
 
     def test_others_have_their_turn_in_long_texts(self) -> None:
-        signatures = Signatures()
+        signatures = Signatures(Words())
         chance = random.Random(3)  # noqa: S311  the same each time
         texts = [" ".join(f"{chance.randrange(10**9):09}" for _ in range(5_000)) for _ in range(13)]
         self.assertGreater(sum(exhaust(signatures.add(text.encode())) for text in texts), 100)
