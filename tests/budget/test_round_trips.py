@@ -182,6 +182,9 @@ class ResyncTests(BudgetTests):
         before = await self.settled()
         await phone.connection.send(b"i IDLE\r\n")
         await phone.until(b"+ ")
+        await phone.connection.send(b"DONE\r\n")
+        await phone.until(b"i OK")
+        await phone.ask("LOGOUT")
         self.assertEqual(await self.settled(), before)
 
     async def test_what_a_phone_missed_comes_with_the_select_also_where_nobody_knows_the_mailbox(self) -> None:

@@ -30,8 +30,8 @@ INFLATE_FREE_MAX: Final = 134_217_728
 """Octets beyond that ratio: a message or two of nothing but zeros, of the largest size."""
 
 # What one connection can make the others wait
-TURN_TIME_MAX: Final = 0.02
-"""Seconds after which long work lets others have their turn: well below the 50 ms that anyone would feel."""
+TURN_TIME_MAX: Final = 0.005
+"""Seconds after which long work lets others have their turn: a NOOP needs several, and 50 ms would be felt."""
 
 # IMAP
 IMAP_LINE_MAX: Final = 65_536
