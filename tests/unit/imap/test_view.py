@@ -60,6 +60,10 @@ class Numbers(unittest.SynchronousTestCase):
         self.assertEqual(self.resolved(view, (2**32 - 1, STAR)), [9])
         self.assertEqual(self.resolved(view, (7, STAR), by_uid=False), [9])
 
+    def test_an_empty_mailbox_has_no_numbers(self):
+        view = SessionView(version(), recent_from=1)
+        self.assertEqual((view.numbers([]), view.told([]), view.told([4])), ([], [], []))
+
     def test_numbers_are_the_same_for_few_messages_and_for_many(self):
         uids = [uid * 3 for uid in range(1, 101)]
         view = SessionView(version(*uids), recent_from=1)
