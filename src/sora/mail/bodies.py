@@ -147,12 +147,15 @@ class Reader:
 
     def _launch(self, refs: Sequence[BodyRef], load: "Deferred[None]") -> None:
         """Watch a load that settles `refs`; whatever it leaves unsettled at the deadline is unavailable."""
+        # Whoever is given a body may ask for it again before this ends: that is another load's to settle.
+        awaited = [(ref, self._loading.get(ref.id)) for ref in refs]
 
         def ended(result: object) -> None:
             self._loads.discard(load)
             reason = result.value if isinstance(result, Failure) else None
-            for ref in refs:
-                self._settle(ref, _outcome_of(reason))
+            for ref, once in awaited:
+                if self._loading.get(ref.id) is once:
+                    self._settle(ref, _outcome_of(reason))
 
         self._loads.add(load)
         aio.timeout(load, self._deadline, self._clock, lambda: BodyUnavailable("the body could not be read in time"))

@@ -222,6 +222,19 @@ class TogetherTests(ReaderCase):
         self.objects.slow = True
         self.objects.held["key/1"] = b"one"
 
+    def test_u8_whoever_asks_again_as_soon_as_it_has_the_body_gets_it_again(self) -> None:
+        """Two copies of one large body in a FETCH: the second is asked for from within the answer for the first."""
+        self.reader = self.make(memory_max=0)
+        one = ref(1, b"large")
+        self.objects.held["key/1"] = b"large"
+        first = self.reader.read([one])
+        again: list[Deferred[Any]] = []
+        first.addCallback(lambda _: again.append(self.reader.read([one])))
+        self.cache.get = lambda _: None  # type: ignore[method-assign]
+        self.objects.release()
+        self.objects.release()
+        self.assertEqual(self.successResultOf(again[0]), {1: b"large"})
+
     def test_readers_of_one_body_share_one_request(self) -> None:
         waits = [self.reader.read([ref(1, b"one")]) for _ in range(3)]
         self.objects.release()
