@@ -330,7 +330,7 @@ class SeenContract(StoreContract):
         moved = await self.transferred(self.work, uids, self.work, sight, "move")
         self.assertEqual(await self.seen(self.bob), [copied.target[0], moved.target[0]])
         nothing = await self.transferred(self.work, [999], self.work, sight, "move")
-        self.assertEqual(nothing.source, ())
+        self.assertEqual(list(nothing.source), [])
         self.assertEqual(await self.store.audit.findings(), [])
 
     # ------------------------------------------------------------ reading
