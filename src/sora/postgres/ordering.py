@@ -27,20 +27,15 @@ _KEYS: Final[dict[SortKey, str]] = {
     SortKey.DISPLAYTO: _TEXT.format("display_to"),
 }
 _OF_MESSAGE: Final = frozenset((SortKey.ARRIVAL, SortKey.SIZE))
+_OF_BODY: Final = " JOIN bodies AS y ON y.id = m.body_id"
 _NAMED: Final = " AND m.uid = ANY (%(uids)s::bigint[])"
-# By an array an index is passed through once, in order: joined to each message it would be searched for each.
-_OF_BODY: Final = " JOIN (SELECT * FROM bodies WHERE id = ANY (ARRAY(SELECT body_id FROM m))) AS y ON y.id = m.body_id"
 _ORDER: Final = """
-WITH m AS MATERIALIZED (SELECT m.uid, m.body_id, m.internal_date, m.size FROM messages AS m
-                         WHERE m.mailbox_id = %(mailbox)s AND m.uid <= %(uid_max)s{named})
-SELECT coalesce(string_agg(uid_octets(uid), ''), '') FROM (SELECT m.uid FROM m{body} ORDER BY {keys}, m.uid) AS ordered
+SELECT coalesce(string_agg(uid_octets(uid), ''), '')
+  FROM (SELECT m.uid FROM messages AS m{body}
+         WHERE m.mailbox_id = %(mailbox)s AND m.uid <= %(uid_max)s{named} ORDER BY {keys}, m.uid) AS ordered
 """
 _NOTHING: Final = "'\\x00'"
 _THREADING: Final = """
-WITH m AS MATERIALIZED (SELECT m.uid, m.body_id, m.internal_date FROM messages AS m
-                         WHERE m.mailbox_id = %(mailbox)s AND m.uid > %(after)s::bigint
-                           AND m.uid <= %(uid_max)s::bigint{named}
-                         ORDER BY m.uid LIMIT %(limit)s::integer)
 SELECT string_agg(uid_octets(uid), ''), string_agg(timestamptz_send(sent), ''),
        string_agg(timestamptz_send(arrived), ''), string_agg(convert_to(ids, 'UTF8'), {nothing}),
        string_agg(convert_to(base_subject, 'UTF8'), {nothing}), string_agg(convert_to(marked, 'UTF8'), {nothing})
@@ -49,7 +44,9 @@ SELECT string_agg(uid_octets(uid), ''), string_agg(timestamptz_send(sent), ''),
                concat_ws('{between}', coalesce(y.message_id, ''), array_to_string(
                    CASE WHEN cardinality(y.refs) > {most} THEN y.refs[1] || y.refs[cardinality(y.refs) - {most} + 2:]
                         ELSE y.refs END, '{between}')) AS ids
-          FROM m{body} ORDER BY m.uid) AS x
+          FROM messages AS m{body}
+         WHERE m.mailbox_id = %(mailbox)s AND m.uid > %(after)s::bigint AND m.uid <= %(uid_max)s::bigint{named}
+         ORDER BY m.uid LIMIT %(limit)s::integer) AS x
 """
 
 
