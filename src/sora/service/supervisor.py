@@ -3,6 +3,7 @@
 Knows slots and what a child promises; neither processes nor sockets. `docs/design/processes.md` has the table.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -16,8 +17,8 @@ from sora.core.errors import ConfigurationInvalid, Temporary
 
 START_LIMIT: Final = 60.0
 """Seconds until a child must be ready: its imports, its connections to the database."""
-STEADY: Final = 10.0
-"""Seconds after which a child counts as one that works; its death then is replaced at once."""
+STEADY: Final = 2.0
+"""Seconds of serving after which a child counts as one that works: whatever ends it then, the next starts at once."""
 PAUSE_FIRST: Final = 0.5
 PAUSE_LAST: Final = 5.0
 """Seconds between attempts. Not more, because connections wait in the slot's sockets meanwhile."""
@@ -52,7 +53,6 @@ class Slot:
     name: str
     current: Child | None = None
     successor: Child | None = None
-    started: float = 0.0
     early: int = 0
     """How many children in a row died before they were steady."""
     again: IDelayedCall | None = None
@@ -76,6 +76,8 @@ class Supervisor:
         self._stopping = False
         self._rolling: aio.Once[bool] | None = None
         self._living: set[Child] = set()
+        self._serving: dict[Child, float] = {}
+        """Since when each that is ready has served."""
 
     @property
     def children(self) -> dict[str, Child]:
@@ -103,10 +105,13 @@ class Supervisor:
     def _begin(self, slot: Slot) -> Child:
         child = self._launch(slot.name)
         slot.starts += 1
-        slot.started = self._clock.seconds()
         self._living.add(child)
+        child.ready.wait().addCallbacks(lambda _: self._serves(child), lambda _: None)
         child.ended.wait().addCallback(self._ended, slot, child)
         return child
+
+    def _serves(self, child: Child) -> None:
+        self._serving[child] = self._clock.seconds()
 
     async def _ready(self, child: Child) -> None:
         """Wait until a child serves. Raises `ConfigurationInvalid` or `ChildFailed`."""
@@ -116,6 +121,7 @@ class Supervisor:
 
     def _ended(self, why: str, slot: Slot, child: Child) -> None:
         self._living.discard(child)
+        served = self._clock.seconds() - self._serving.pop(child, math.inf)
         if child is slot.successor:
             # Whoever waits for it to be ready hears of it, too.
             return
@@ -125,8 +131,7 @@ class Supervisor:
         if slot.successor is not None:
             # It takes over as soon as it is ready.
             return
-        steady = self._clock.seconds() - slot.started >= STEADY
-        slot.early = 0 if steady else slot.early + 1
+        slot.early = 0 if served >= STEADY else slot.early + 1
         pause = 0.0 if slot.early <= 1 else min(PAUSE_LAST, PAUSE_FIRST * 2.0 ** (slot.early - 2))
         self.log.error(
             "child {slot}, process {pid}, {why}; the next starts in {pause:.1f} s",

@@ -126,6 +126,15 @@ class SupervisorTests(unittest.SynchronousTestCase):
         self.assertEqual(pauses[:4], [0.0, PAUSE_FIRST, 2 * PAUSE_FIRST, 4 * PAUSE_FIRST])
         self.assertEqual(pauses[-1], PAUSE_LAST)
 
+    def test_what_a_child_takes_to_begin_is_no_time_of_serving(self) -> None:
+        self.serving(0)
+        self.children[0].end()
+        self.clock.advance(0)
+        self.clock.advance(START_LIMIT / 2)
+        self.children[-1].end()
+        [call] = self.clock.getDelayedCalls()
+        self.assertEqual(call.getTime() - self.clock.seconds(), PAUSE_FIRST)
+
     def test_a_child_that_lasts_ends_the_row_of_deaths(self) -> None:
         self.serving(0)
         self.children[0].end()
