@@ -5,13 +5,13 @@ departures that the store remembers, or all UIDs that are not there where the st
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Iterable, Iterator, Sequence
-from itertools import chain, compress
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 import attrs
 
-from sora.core.uidset import UidSet
+from sora.core.uidset import UidSet, runs
 
 Ranges = Sequence[tuple[int, int]]
 """(first, last), ascending and disjoint."""
@@ -73,7 +73,7 @@ def vanished(
     if departed is None:
         gone = list(chain.from_iterable(_absent(low, high, uids) for low, high in within))
     else:
-        gone = list(_runs(_among(departed, within, uids)))
+        gone = runs(list(_among(departed, within, uids)))
     # What has arrived but was not announced yet is not gone.
     return list(chain.from_iterable(_absent(low, high, fresh) for low, high in gone)) if fresh else gone
 
@@ -96,27 +96,3 @@ def _among(departed: Sequence[int], within: Ranges, uids: Sequence[int]) -> Iter
             at = bisect_left(uids, uid)
             if at == len(uids) or uids[at] != uid:
                 yield uid
-
-
-def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Join ascending numbers, from 0 on, to ranges."""
-    first = last = -2
-    for number in numbers:
-        if number == last + 1:
-            last = number
-        elif number != last:
-            if first >= 0:
-                yield first, last
-            first = last = number
-    if first >= 0:
-        yield first, last
-
-
-def places(uids: Sequence[int], among: Container[int]) -> Iterator[int]:
-    """Yield the indexes of those UIDs that are among others."""
-    return compress(range(len(uids)), map(among.__contains__, uids))
-
-
-def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Write ascending numbers as ranges."""
-    return list(_runs(numbers))

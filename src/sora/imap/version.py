@@ -14,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from sora.imap import resync
+from sora.core.uidset import runs
 
 HISTORY_MAX: Final = 256
 """Steps remembered between versions; a session further behind compares the columns instead."""
@@ -191,8 +191,8 @@ class Version:
             new_flags.extend(flags[there] for there in arrived)
             new_modseqs.extend(modseqs[there] for there in arrived)
         if gone:
-            runs = resync.runs(gone)
-            new_uids, new_flags, new_modseqs = (_without(c, runs) for c in (new_uids, new_flags, new_modseqs))
+            left = runs(gone)
+            new_uids, new_flags, new_modseqs = (_without(c, left) for c in (new_uids, new_flags, new_modseqs))
         touched = [uids[there] for _, there in changed]
         lost = [self.uids[here] for here in gone]
         words = self._reworded(keywords, [*touched, *(uids[there] for there in arrived)], lost)
@@ -264,7 +264,7 @@ def _compare(old: Version, new: Version) -> Step:
     uids, modseqs = old.uids, old.modseqs
     if new.uids[:count] != uids:
         vanished = sorted(set(uids).difference(new.uids))
-        gone = resync.runs(where(uids, vanished))
+        gone = runs(where(uids, vanished))
         uids, modseqs = _without(uids, gone), _without(modseqs, gone)
     elif new.modseqs[:count] == modseqs:
         return Step(new.serial, (), (), None)

@@ -15,8 +15,8 @@ from typing import Final
 import attrs
 
 from sora.core.flags import SEEN, Change
-from sora.core.uidset import UidSet
-from sora.imap import responses, resync, targets
+from sora.core.uidset import UidSet, runs
+from sora.imap import responses, targets
 from sora.imap.targets import Targets
 from sora.imap.version import Keywords, Version, position, together, where
 
@@ -215,7 +215,7 @@ class SessionView:
         """
         if numbers.saved:
             at = [number - 1 for number in self.numbers(self.told(self.saved))]
-            return Targets(self._uids, ((low, high + 1) for low, high in resync.runs(at)))
+            return Targets(self._uids, ((low, high + 1) for low, high in runs(at)))
         if by_uid:
             return targets.by_uid(self._uids, numbers.resolve(self.last_uid))
         return targets.by_number(self._uids, numbers.resolve(len(self._uids)))
@@ -230,8 +230,8 @@ class SessionView:
             return Targets(self._uids, ())
         found: list[tuple[int, int]] = []
         for start, stop in among.runs:
-            newer = compress(range(start, stop), map(modseq.__lt__, latest.modseqs[start:stop]))
-            found += [(low, high + 1) for low, high in resync.runs(newer)]
+            newer = array("I", compress(range(start, stop), map(modseq.__lt__, latest.modseqs[start:stop])))
+            found += [(low, high + 1) for low, high in runs(newer)]
         return Targets(self._uids, found)
 
     def numbers(self, uids: Sequence[int]) -> list[int]:
@@ -413,7 +413,8 @@ class SessionView:
         """Return (number, UID) of messages told of, ascending; of very many they are made where they are used."""
         if len(uids) < _WRITTEN_OUT:
             return [(self.number(uid), uid) for uid in sorted(uids)]
-        return Targets(self._uids, ((low, high + 1) for low, high in resync.runs(resync.places(self._uids, uids))))
+        places = array("I", compress(range(len(self._uids)), map(uids.__contains__, self._uids)))
+        return Targets(self._uids, ((low, high + 1) for low, high in runs(places)))
 
     def _advance(self, version: Version, *, keep: bool) -> set[int]:
         """Go to `version`; gone messages go to `_gone`. Returns UIDs whose new flags the client does not know.

@@ -8,10 +8,10 @@ from twisted.trial import unittest
 
 from sora.core import limits
 from sora.core.errors import LimitReached
-from sora.core.uidset import UidSet
+from sora.core.uidset import UidSet, runs
 from sora.imap.framer import Command
 from sora.imap.parse import parse
-from sora.imap.resync import Match, Resync, runs, vanished
+from sora.imap.resync import Match, Resync, vanished
 from sora.imap.tokens import BadSyntax
 
 UIDS = st.sets(st.integers(1, 40))

@@ -18,13 +18,13 @@ from sora.auth.login import SignedIn
 from sora.core import limits
 from sora.core.errors import ReadOnly, SoraError
 from sora.core.rights import ALL, Rights
+from sora.core.uidset import runs
 from sora.front.imap import admission
 from sora.front.imap.peer import Incoming, Peer, Wake
 from sora.front.imap.progress import LONG, Progress
 from sora.front.imap.services import ImapServices
 from sora.imap import codes, commands, framer, responses, states, uid_only
 from sora.imap.parse import parse
-from sora.imap.resync import runs
 from sora.imap.tokens import BadSyntax
 from sora.imap.view import Announcement, Expunges, SessionView
 from sora.mail.live import OpenMailbox
