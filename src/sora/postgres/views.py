@@ -10,24 +10,26 @@ from typing import Final
 from sora.postgres.binary import OctetStatement
 from sora.postgres.rows import AS_OCTETS, MAILBOX_COLUMNS, PACKED, PRIVATE_COLUMNS
 
-_EARLIER: Final = """
+_LEFT: Final = """
        SELECT coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets FROM tombstones
-        WHERE mailbox_id = box.id AND modseq > %(vanished)s::bigint"""
+        WHERE mailbox_id = box.id AND modseq > """
+_EARLIER: Final = f" CROSS JOIN LATERAL ({_LEFT}%(vanished)s::bigint) AS earlier"
 # One statement is one snapshot: the row and the messages are of the same moment. The claim of \Recent is the
 # only thing that waits for writers, and only if there is something to claim.
+_CLAIMED: Final = """, claimed AS (
+    UPDATE mailboxes AS b SET recent_from = b.uid_next, recent = 0
+      FROM box WHERE b.id = box.id AND %(claim)s AND b.recent_from < b.uid_next
+)"""
 _OPENED: Final = f"""
 WITH box AS (
     SELECT {{columns}}, b.recent_from, b.forgotten_modseq, b.lost_from, b.lost_to FROM mailboxes AS b
      WHERE b.account_id = %(account)s AND b.name = %(name)s
-), claimed AS (
-    UPDATE mailboxes AS b SET recent_from = b.uid_next, recent = 0
-      FROM box WHERE b.id = box.id AND %(claim)s AND b.recent_from < b.uid_next
-)
+){_CLAIMED}
 SELECT {AS_OCTETS}, packed.*, earlier.octets
   FROM box CROSS JOIN LATERAL (
        SELECT {PACKED} FROM (
               SELECT uid, flags, modseq, keywords FROM {{messages}} ORDER BY uid) AS m) AS packed
- CROSS JOIN LATERAL ({_EARLIER}) AS earlier
+{_EARLIER}
 """
 OPEN: Final = OctetStatement(_OPENED.format(columns=MAILBOX_COLUMNS, messages="messages WHERE mailbox_id = box.id"))
 OPEN_PRIVATE: Final = OctetStatement(
@@ -51,9 +53,7 @@ SELECT int4send(box.n::integer), {AS_OCTETS}, packed.*, gone.octets,
   FROM box CROSS JOIN LATERAL (
        SELECT {PACKED} FROM (
               SELECT uid, flags, modseq, keywords FROM {{messages}} ORDER BY uid) AS m) AS packed
-  CROSS JOIN LATERAL (
-       SELECT coalesce(string_agg(uid_octets(uid), '' ORDER BY uid), '') AS octets FROM tombstones
-        WHERE mailbox_id = box.id AND modseq > box.gone_since) AS gone{{earlier}}
+  CROSS JOIN LATERAL ({_LEFT}box.gone_since) AS gone{{earlier}}
 """
 _COMMON: Final = {
     "columns": MAILBOX_COLUMNS,
@@ -71,12 +71,9 @@ _PRIVATE: Final = {
 }
 _TOGETHER: Final = {"claim": "", "more": "", "earlier": ""}
 _ALONE: Final = {
-    "claim": """, claimed AS (
-    UPDATE mailboxes AS b SET recent_from = b.uid_next, recent = 0
-      FROM box WHERE b.id = box.id AND %(claim)s AND b.recent_from < b.uid_next
-)""",
+    "claim": _CLAIMED,
     "more": ", earlier.octets",
-    "earlier": f" CROSS JOIN LATERAL ({_EARLIER}) AS earlier",
+    "earlier": _EARLIER,
 }
 CHANGES: Final = OctetStatement(
     _CHANGED.format(
