@@ -53,7 +53,7 @@ async def notify(session: ImapProtocol, command: Notify) -> Done:
     before, session.notify = session.notify, watch
     if before is not None:
         before.stop()
-    watch.meet()
+    watch.mark_told()
     if command.groups or before is None:
         # What has accumulated, flags too, as NOOP would tell it; NOTIFY NONE asks for nothing (RFC 5465 3.1).
         await session.announce_paced(Expunges.ALLOWED)
@@ -117,10 +117,6 @@ class Watch:
                     items = tuple(dict.fromkeys(item for event in _FIRST for item in _FIRST[event] if event in events))
                     self.session.send(status_line(self.session, row.name, row, items))
                     await self.session.drained()
-
-    def meet(self) -> None:
-        """Find the selected mailbox as the client knows it."""
-        self._mark_told()
 
     def start(self) -> None:
         """Hear of changes; those since `begin` are looked for."""
@@ -234,10 +230,11 @@ class Watch:
             last = opened[-1] if opened else 0
         stored, self._stored = self._stored, set()
         new = selected.view.uids[bisect_right(selected.view.uids, last) :]
-        self._mark_told()
+        self.mark_told()
         await context.show(self.session, [uid for uid in new if uid not in stored], group.items)
 
-    def _mark_told(self) -> None:
+    def mark_told(self) -> None:
+        """Take it that the client knows the selected mailbox as it has been told of it now."""
         selected = self.session.selected
         self._last = (selected, 0 if selected is None else selected.view.last_uid)
 

@@ -26,7 +26,6 @@ class Names:
     def __init__(self, session: ImapProtocol, everything: Listing) -> None:
         self._session = session
         self._everything = everything
-        self._unreadable = {row.name for row in everything.mailboxes if not readable(row)}
         self._attributes: dict[str, tuple[str, ...]] | None = None
 
     def line(self, name: str, *, old: str | None = None) -> bytes:
@@ -35,8 +34,6 @@ class Names:
         if attributes is None:
             subscribed = name in self._everything.subscriptions
             attributes = ("\\NonExistent", "\\Subscribed") if subscribed else ("\\NonExistent",)
-        if name in self._unreadable:
-            attributes = ("\\NoAccess", *attributes)
         return responses.list_line(b"LIST", attributes, name, old_name=old, utf8=self._session.utf8)
 
     def _all(self) -> dict[str, tuple[str, ...]]:
@@ -51,6 +48,9 @@ class Names:
             )
             answers = listing.answer(asked, names, self._everything.subscriptions)
             self._attributes = {one.name: one.attributes for one in answers}
+            for row in rows:
+                if not readable(row):
+                    self._attributes[row.name] = ("\\NoAccess", *self._attributes[row.name])
         return self._attributes
 
 
